@@ -1,0 +1,94 @@
+// mediasoup's own Node suite, from the installed npm package, through the relay: every
+// test it has must run and pass.
+//   node upstream/run.js            against pods of one and of two workers
+//   node upstream/run.js --local    against the worker itself, as a control
+import assert from 'node:assert/strict';
+import { cp, copyFile, readFile, realpath, symlink } from 'node:fs/promises';
+import path from 'node:path';
+import { makeCertificate } from '../lib/certificate.js';
+import { start } from '../lib/process.js';
+import { startPod } from '../lib/pod.js';
+import { program } from '../lib/programs.js';
+import { Scope } from '../lib/scope.js';
+import { temporaryDirectory } from '../lib/temporary.js';
+
+const FILES = 17;
+const TESTS = 202;
+
+const here = import.meta.dirname;
+const nodeModules = path.join(here, '../node_modules');
+
+/** jest leaves out what lies below a folder named node_modules: the package is copied. */
+async function copyPackage(owner) {
+  const root = await realpath(await temporaryDirectory(owner));
+  await cp(path.join(nodeModules, 'mediasoup'), path.join(root, 'mediasoup'), { recursive: true });
+  await symlink(nodeModules, path.join(root, 'node_modules'));
+  await copyFile(path.join(here, 'jest.config.cjs'), path.join(root, 'mediasoup/jest.config.cjs'));
+  // The certificate that one test names is not part of the package.
+  await makeCertificate(path.join(root, 'mediasoup/node/lib/test/data'));
+  return root;
+}
+
+/**
+ * @param {string} title
+ * @param {string} root  the copy
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function runSuite(owner, title, root, env) {
+  console.log(`mediasoup's own suite ${title}`);
+  const report = path.join(root, 'report.json');
+  const jest = start(
+    owner,
+    process.execPath,
+    [
+      path.join(nodeModules, 'jest/bin/jest.js'),
+      ...['--config', 'jest.config.cjs', '--cacheDirectory', path.join(root, 'cache')],
+      ...['--json', '--outputFile', report],
+    ],
+    { cwd: path.join(root, 'mediasoup'), env },
+  );
+  // One line a file; the JSON on its stdout is read from the report.
+  jest.child.stderr.on('data', (text) => {
+    for (const line of text.match(/^(PASS|FAIL) .*$/gm) ?? []) console.log(`  ${line}`);
+  });
+  await jest.ended;
+  const result = JSON.parse(await readFile(report, 'utf8'));
+  const numbers = {
+    files: result.numTotalTestSuites,
+    passed: result.numPassedTests,
+    failed: result.numFailedTests + result.numFailedTestSuites + result.numRuntimeErrorTestSuites,
+    skipped: result.numPendingTests + result.numTodoTests + result.numPendingTestSuites,
+  };
+  const [seconds] = jest.stderr.match(/(?<=^Time:\s+)[\d.]+ s/m) ?? ['?'];
+  console.log(
+    `${title}: ${numbers.passed} of ${TESTS} tests passed, ${numbers.failed} failed, ${numbers.skipped} skipped, in ${numbers.files} files, ${seconds}`,
+  );
+  const expected = { files: FILES, passed: TESTS, failed: 0, skipped: 0 };
+  try {
+    assert.deepEqual(numbers, expected);
+  } catch (error) {
+    console.error(jest.stderr);
+    throw error;
+  }
+}
+
+const scope = new Scope();
+try {
+  const root = await copyPackage(scope);
+  if (process.argv.includes('--local')) {
+    await runSuite(scope, 'on a local worker', root, {
+      MEDIASOUP_WORKER_BIN: program('mafalda-media-worker'),
+    });
+  } else {
+    for (const workers of [1, 2]) {
+      const pod = await startPod(scope, { workers, args: ['--listen-infos', 'application'] });
+      await runSuite(scope, `through a pod of --workers ${workers}`, root, {
+        MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
+        MAFALDA_URL: pod.webSocketUrl,
+      });
+      await pod.stop();
+    }
+  }
+} finally {
+  await scope.end();
+}
