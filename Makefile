@@ -1,0 +1,34 @@
+# What to type. Each target first installs what it needs and says so; scripts/ has the how.
+
+# Outside the clone, so that a new clone compiles only what is its own. One folder and one
+# profile (release) for programs, tests and benchmarks.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/mafalda/target
+# Where rustup puts cargo, which a shell finds only after the next login.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help demo test lint bench
+
+help:
+	@echo 'make demo    start a video conference on this machine and print its address (PORT=3000)'
+	@echo 'make test    run all tests: Rust, unmodified mediasoup applications, real browsers'
+	@echo 'make lint    check format and style of all code'
+	@echo 'make bench   measure a remote worker against a local one'
+
+demo:
+	@scripts/setup demo
+	@scripts/build --bins
+	@scripts/demo
+
+test:
+	@scripts/setup test
+	@scripts/build --all-targets
+	@scripts/test
+
+lint:
+	@scripts/setup lint
+	@scripts/lint
+
+bench:
+	@scripts/setup bench
+	@scripts/build --bins
+	@npm --prefix tests run bench
