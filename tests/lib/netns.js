@@ -1,15 +1,36 @@
 // Network namespaces with real links between them, which a test can cut. Needs root.
 import { execFileSync } from 'node:child_process';
+import { start } from './process.js';
 import { atExit, scopeOf } from './scope.js';
 
 let count = 0;
+
+/**
+ * `fetch` by a process in another network namespace.
+ * @param {import('./scope.js').Owner} owner
+ * @param {string} netns
+ * @param {string} url
+ * @returns {Promise<Response>}
+ */
+export async function fetchIn(owner, netns, url) {
+  const script = `
+    const response = await fetch(process.argv[1], { signal: AbortSignal.timeout(5000) });
+    console.log(JSON.stringify({ status: response.status, body: await response.text() }));`;
+  const args = ['--input-type=module', '--eval', script, url];
+  const fetching = start(owner, process.execPath, args, { netns });
+  const { code } = await fetching.ended;
+  if (code !== 0) throw new Error(`fetch ${url} in ${netns}: ${fetching.output}`);
+  const { status, body } = JSON.parse(fetching.stdout);
+  return new Response(body, { status });
+}
 
 /** @param {string[]} args */
 function ip(...args) {
   try {
     return execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   } catch (error) {
-    throw new Error(`ip ${args.join(' ')}: ${/** @type {any} */ (error).stderr || error}`);
+    const { stderr } = /** @type {any} */ (error);
+    throw new Error(`ip ${args.join(' ')}: ${stderr}`, { cause: error });
   }
 }
 
@@ -53,7 +74,20 @@ export function route(owner, left, right) {
   ];
   for (const { netns, own, gateway, far } of ends) {
     const id = `mf${process.pid}v${count++}`;
-    ip('link', 'add', `${id}a`, 'netns', netns, 'type', 'veth', 'peer', 'name', `${id}b`, 'netns', router);
+    ip(
+      'link',
+      'add',
+      `${id}a`,
+      'netns',
+      netns,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      `${id}b`,
+      'netns',
+      router,
+    );
     ip('-n', netns, 'address', 'add', `${own}/25`, 'dev', `${id}a`);
     ip('-n', netns, 'link', 'set', `${id}a`, 'up');
     ip('-n', router, 'address', 'add', `${gateway}/25`, 'dev', `${id}b`);

@@ -2,6 +2,7 @@
 import { program } from './programs.js';
 import { Program } from './process.js';
 import { mediaPorts } from './ports.js';
+import { fetchIn } from './netns.js';
 import { scopeOf } from './scope.js';
 import { until } from './until.js';
 
@@ -35,9 +36,9 @@ export async function startPod(owner, { workers = 1, listen, args = [], env, net
   );
   scopeOf(owner).after(() => running.stop());
   const [, url] = await running.says(/listening on (https?:\/\/[^\s"]+)/);
-  const pod = new Pod(running, url, ports);
-  // A pod in another namespace cannot be asked from here.
-  if (!netns) await until('the pod is ready', async () => (await pod.get('/readyz')).ok);
+  const fetchHere = netns ? (url) => fetchIn(owner, netns, url) : fetchWithin;
+  const pod = new Pod(running, url, ports, fetchHere);
+  await until('the pod is ready', async () => (await pod.get('/readyz')).ok);
   return pod;
 }
 
@@ -46,9 +47,11 @@ export class Pod {
    * @param {Program} running
    * @param {string} url
    * @param {{ rtcPort: number, rtcPortRange: string }} ports
+   * @param {(url: string) => Promise<Response>} fetchHere  from where the pod can be reached
    */
-  constructor(running, url, { rtcPort, rtcPortRange }) {
+  constructor(running, url, { rtcPort, rtcPortRange }, fetchHere) {
     this.program = running;
+    this.fetchHere = fetchHere;
     /** Where its HTTP API is: "http://127.0.0.1:PORT". */
     this.url = url.replace(/\/$/, '');
     this.rtcPort = rtcPort;
@@ -75,9 +78,12 @@ export class Pod {
     return this.program.output;
   }
 
-  /** @param {string} path */
+  /**
+   * @param {string} path
+   * @returns {Promise<Response>}
+   */
   get(path) {
-    return fetch(this.url + path, { signal: AbortSignal.timeout(5_000) });
+    return this.fetchHere(this.url + path);
   }
 
   /** `/v1/status`, as JSON. */
@@ -101,4 +107,9 @@ export class Pod {
   kill(signal) {
     return this.program.kill(signal);
   }
+}
+
+/** @param {string} url */
+function fetchWithin(url) {
+  return fetch(url, { signal: AbortSignal.timeout(5_000) });
 }

@@ -9,6 +9,7 @@ import { until } from './until.js';
  * @property {string} [cwd]
  * @property {string} [netns]  run it in this network namespace (lib/netns.js)
  * @property {boolean} [echo]  also show its output here
+ * @property {boolean} [ipc]  a Node program that talks with this one by `process.send`
  */
 
 /**
@@ -35,7 +36,11 @@ export class Program {
    * @param {string[]} args
    * @param {StartOptions} options
    */
-  constructor(command, args, { env = {}, cwd, netns, echo = !!process.env.TEST_ECHO } = {}) {
+  constructor(
+    command,
+    args,
+    { env = {}, cwd, netns, echo = !!process.env.TEST_ECHO, ipc = false } = {},
+  ) {
     this.command = command;
     if (netns) {
       // nsenter replaces itself by the program, so the process id stays the program's.
@@ -46,7 +51,7 @@ export class Program {
     this.child = spawn(command, args, {
       cwd,
       env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ipc ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'],
     });
     for (const name of /** @type {const} */ (['stdout', 'stderr'])) {
       this.child[name].setEncoding('utf8').on('data', (text) => {

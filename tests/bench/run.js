@@ -1,0 +1,66 @@
+// Benchmarks of a remote worker on loopback against a local one: what `make bench` shows.
+// Meant for an otherwise idle machine. The last line is all of it as JSON.
+import os from 'node:os';
+import { closeWith, createWorker, mediasoup } from '../lib/application.js';
+import { startPod } from '../lib/pod.js';
+import { program } from '../lib/programs.js';
+import { Scope } from '../lib/scope.js';
+import { latency } from './latency.js';
+import { relayMemory, relayStart } from './relay.js';
+import { throughput } from './throughput.js';
+
+const rounds = Number(process.env.BENCH_ROUNDS ?? 2000);
+const scope = new Scope();
+
+async function createLocal() {
+  const worker = await mediasoup.createWorker({ workerBin: program('mafalda-media-worker') });
+  closeWith(scope, worker);
+  return worker;
+}
+
+/** @param {string} title @param {ReturnType<typeof import('./statistics.js').compare>} comparison */
+function show(title, { median, p99, rounds }) {
+  const side = ({ localMicros, remoteMicros, ratio }) =>
+    `${localMicros} µs local, ${remoteMicros} µs remote, ratio ${ratio}`;
+  console.log(`${title} (${rounds} rounds)\n  median ${side(median)}\n  p99    ${side(p99)}`);
+}
+
+try {
+  /** @type {Record<string, any>} */
+  const results = {
+    machine: { cpu: os.cpus()[0]?.model, cores: os.cpus().length, load: os.loadavg()[0] },
+  };
+  const local = await createLocal();
+  for (const listenInfos of /** @type {const} */ (['application', 'pod'])) {
+    const pod = await startPod(scope, { args: ['--listen-infos', listenInfos] });
+    const remote = await createWorker(scope, pod);
+    const result = await latency(local, remote, rounds);
+    show(`createWebRtcTransport + close, --listen-infos ${listenInfos}`, result.createAndClose);
+    if (listenInfos === 'application') show('worker.dump', result.dump);
+    results[listenInfos] = result;
+    if (listenInfos === 'pod') {
+      results.throughput = await throughput(local, remote, 8);
+      for (const [kind, { localPerSecond, remotePerSecond, ratio }] of Object.entries(
+        results.throughput,
+      )) {
+        console.log(
+          `${kind} a second: ${localPerSecond} local, ${remotePerSecond} remote, ratio ${ratio}`,
+        );
+      }
+      results.memory = relayMemory(remote);
+      console.log(
+        `relay's memory after all this: ${results.memory.residentMiB} MiB, at most ${results.memory.peakMiB} MiB`,
+      );
+      const create = { local: createLocal, remote: () => createWorker(scope, pod) };
+      results.start = await relayStart(create, 40);
+      console.log(
+        `createWorker: median ${results.start.local.medianMillis} ms local, ${results.start.remote.medianMillis} ms remote`,
+      );
+    }
+    remote.close();
+    await pod.stop();
+  }
+  console.log(JSON.stringify(results));
+} finally {
+  await scope.end();
+}
