@@ -18,4 +18,6 @@ pub use mediasoup_sys::fbs;
 pub use owned::{
     encode_notification, encode_request, encode_response, notification, request, response,
 };
+/// The library that the schema's types are made with: its error is that of their getters.
+pub use planus;
 pub use view::{Message, Notification, Request, Response, ViewError, view};

@@ -132,7 +132,10 @@ fn messages_are_slices_of_what_was_read() {
 
     let parts: Vec<Bytes> = messages(&rest).collect::<Result<_, _>>().unwrap();
     assert_eq!(parts[0].as_ptr(), rest.as_ptr());
-    assert_eq!(parts[1].as_ptr(), rest.as_ptr().wrapping_add(parts[0].len()));
+    assert_eq!(
+        parts[1].as_ptr(),
+        rest.as_ptr().wrapping_add(parts[0].len())
+    );
 }
 
 #[test]
@@ -147,7 +150,10 @@ fn the_limit_is_the_largest_size_that_passes() {
     decoder.push(&[97, 0, 0, 0]);
     assert_eq!(
         decoder.next(),
-        Err(FrameError::TooLarge { size: 101, max: 100 }),
+        Err(FrameError::TooLarge {
+            size: 101,
+            max: 100
+        }),
         "refused before the rest of it comes"
     );
 }

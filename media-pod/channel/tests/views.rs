@@ -19,7 +19,10 @@ fn bytes(hex: &str) -> Vec<u8> {
         .bytes()
         .filter_map(|digit| (digit as char).to_digit(16).map(|digit| digit as u8))
         .collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
 }
 
 fn listen_info() -> fbs::transport::ListenInfo {
@@ -127,7 +130,10 @@ fn messages_of_the_worker_are_read() {
 #[test]
 fn what_is_encoded_is_read_again() {
     let message = encode_request(&sample_request());
-    assert_eq!(mafalda_channel::request(&message).unwrap(), sample_request());
+    assert_eq!(
+        mafalda_channel::request(&message).unwrap(),
+        sample_request()
+    );
     let Ok(Message::Request(request)) = view(&message) else {
         panic!("no request");
     };
