@@ -19,7 +19,7 @@ export async function throughput(local, remote, slices) {
     /** @type {Record<string, number[]>} */
     const seen = { local: [], remote: [] };
     for (let i = 0; i < slices; i++) {
-      for (const side of /** @type {const} */ (i % 2 ? ['local', 'remote'] : ['remote', 'local'])) {
+      for (const side of i % 2 ? ['local', 'remote'] : ['remote', 'local']) {
         seen[side].push(await measure(workers[side], 500));
       }
     }

@@ -1,4 +1,6 @@
 // RTP packets whose order and content a receiver can check.
+import assert from 'node:assert/strict';
+import { until } from './until.js';
 
 /** What the routers of the tests offer. @type {import('mediasoup').types.RouterRtpCodecCapability[]} */
 export const mediaCodecs = [
@@ -74,4 +76,24 @@ export function indexOf(payload) {
     throw new Error(`payload of packet ${index} was changed`);
   }
   return index;
+}
+
+/**
+ * Sends packets 0 to `count`, a few at a time, so that no socket's buffer overflows, and
+ * waits for them to arrive.
+ * @param {number} count
+ * @param {(index: number) => unknown} send
+ * @param {number[]} received  where their numbers appear
+ */
+export async function sendAndAwait(count, send, received) {
+  for (let i = 0; i < count; i++) {
+    await send(i);
+    if (i % 50 === 49 || i === count - 1) {
+      await until(`packet ${i} arrived`, () => received.length > i);
+    }
+  }
+  assert.deepEqual(
+    received,
+    Array.from({ length: count }, (_, i) => i),
+  );
 }

@@ -38,7 +38,10 @@ export class Scope {
 }
 
 /** One scope for a whole test: ends in reverse order, as `t.after` alone would not. */
-/** @type {WeakMap<Owner, Scope>} */
+/**
+ * One scope for a whole test: ends in reverse order, as `t.after` alone would not.
+ * @type {WeakMap<Owner, Scope>}
+ */
 const scopes = new WeakMap();
 
 /**
@@ -48,12 +51,11 @@ const scopes = new WeakMap();
  */
 export function scopeOf(owner) {
   if (owner instanceof Scope) return owner;
-  let scope = scopes.get(owner);
-  if (!scope) {
-    scope = new Scope();
-    scopes.set(owner, scope);
-    owner.after(() => scope.end());
-  }
+  const known = scopes.get(owner);
+  if (known) return known;
+  const scope = new Scope();
+  scopes.set(owner, scope);
+  owner.after(() => scope.end());
   return scope;
 }
 

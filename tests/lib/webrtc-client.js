@@ -16,8 +16,8 @@ import { scopeOf } from './scope.js';
 import { until } from './until.js';
 
 // Both profiles that werift has (RFC 5764, RFC 7714), the one that browsers prefer first.
-const AEAD_AES_128_GCM = 7;
-const AES_CM_128_HMAC_SHA1_80 = 1;
+const AEAD_AES_128_GCM = /** @type {const} */ (7);
+const AES_CM_128_HMAC_SHA1_80 = /** @type {const} */ (1);
 
 /**
  * @typedef {object} ClientOptions
@@ -57,7 +57,7 @@ export async function connectClient(
   scopeOf(owner).after(() => client.stop());
 
   await ice.gather();
-  ice.setRemoteParams(transport.iceParameters);
+  ice.setRemoteParams({ iceLite: true, ...transport.iceParameters });
   for (const { foundation, address, port, priority, protocol, type } of candidates) {
     await ice.addRemoteCandidate(
       new IceCandidate(1, foundation, address, port, priority, protocol, type),

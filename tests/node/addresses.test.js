@@ -6,7 +6,7 @@ import { isIPv6 } from 'node:net';
 import test from 'node:test';
 import { createWorker } from '../lib/application.js';
 import { startPod } from '../lib/pod.js';
-import { indexOf, isRtcp, mediaCodecs, opus, packet, parse } from '../lib/rtp.js';
+import { indexOf, isRtcp, mediaCodecs, opus, packet, parse, sendAndAwait } from '../lib/rtp.js';
 import { udpPeer } from '../lib/udp.js';
 import { until } from '../lib/until.js';
 import { connectClient } from '../lib/webrtc-client.js';
@@ -291,10 +291,5 @@ async function assertDirectFlow(producer, consumer) {
   const received = [];
   consumer.on('rtp', (bytes) => received.push(indexOf(parse(bytes).payload)));
   const ssrc = /** @type {number} */ (producer.rtpParameters.encodings?.[0].ssrc);
-  for (let i = 0; i < 20; i++) producer.send(packet(ssrc, i));
-  await until('all packets came through', () => received.length === 20);
-  assert.deepEqual(
-    received,
-    Array.from({ length: 20 }, (_, i) => i),
-  );
+  await sendAndAwait(20, (i) => producer.send(packet(ssrc, i)), received);
 }

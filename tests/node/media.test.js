@@ -5,7 +5,7 @@ import test from 'node:test';
 import { createWorker } from '../lib/application.js';
 import { makeCertificate } from '../lib/certificate.js';
 import { startPod } from '../lib/pod.js';
-import { indexOf, mediaCodecs, opus, packet } from '../lib/rtp.js';
+import { indexOf, mediaCodecs, opus, packet, sendAndAwait } from '../lib/rtp.js';
 import { temporaryDirectory } from '../lib/temporary.js';
 import { until } from '../lib/until.js';
 import { connectClient } from '../lib/webrtc-client.js';
@@ -41,12 +41,7 @@ for (const { name, options } of [
       assert.equal(ssrc, consumer.rtpParameters.encodings?.[0].ssrc);
       received.push(indexOf(payload));
     };
-    for (let i = 0; i < PACKETS; i++) await sender.sendRtp(packet(1111, i));
-    await until('every packet arrived', () => received.length === PACKETS);
-    assert.deepEqual(
-      received,
-      Array.from({ length: PACKETS }, (_, i) => i),
-    );
+    await sendAndAwait(PACKETS, (i) => sender.sendRtp(packet(1111, i)), received);
 
     const [produced] = await producer.getStats();
     assert.equal(produced.type, 'inbound-rtp');

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createWorker } from '../lib/application.js';
 import { startPod } from '../lib/pod.js';
-import { indexOf, mediaCodecs, opus, packet, parse } from '../lib/rtp.js';
+import { indexOf, mediaCodecs, opus, packet, parse, sendAndAwait } from '../lib/rtp.js';
 import { until } from '../lib/until.js';
 
 const PACKETS = 300;
@@ -40,12 +40,7 @@ for (const { name, args, options } of [
     /** @type {number[]} */
     const received = [];
     consumer.on('rtp', (bytes) => received.push(indexOf(parse(bytes).payload)));
-    for (let i = 0; i < PACKETS; i++) {
-      producer.send(packet(1111, i));
-      // In steps, so that no socket's buffer overflows.
-      if (i % 50 === 49) await until(`packet ${i} came`, () => received.at(-1) === i);
-    }
-    assert.equal(received.length, PACKETS);
+    await sendAndAwait(PACKETS, (i) => producer.send(packet(1111, i)), received);
 
     await producer.pause();
     await until('the pause is passed on', () => pipeProducer.paused && consumer.producerPaused);

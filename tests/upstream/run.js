@@ -48,7 +48,7 @@ async function runSuite(owner, title, root, env) {
     { cwd: path.join(root, 'mediasoup'), env },
   );
   // One line a file; the JSON on its stdout is read from the report.
-  jest.child.stderr.on('data', (text) => {
+  jest.child.stderr?.on('data', (text) => {
     for (const line of text.match(/^(PASS|FAIL) .*$/gm) ?? []) console.log(`  ${line}`);
   });
   await jest.ended;
