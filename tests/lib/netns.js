@@ -10,13 +10,18 @@ let count = 0;
  * @param {import('./scope.js').Owner} owner
  * @param {string} netns
  * @param {string} url
+ * @param {Record<string, string>} [headers]
  * @returns {Promise<Response>}
  */
-export async function fetchIn(owner, netns, url) {
+export async function fetchIn(owner, netns, url, headers = {}) {
   const script = `
-    const response = await fetch(process.argv[1], { signal: AbortSignal.timeout(5000) });
+    const [, url, headers] = process.argv;
+    const response = await fetch(url, {
+      headers: JSON.parse(headers),
+      signal: AbortSignal.timeout(5000),
+    });
     console.log(JSON.stringify({ status: response.status, body: await response.text() }));`;
-  const args = ['--input-type=module', '--eval', script, url];
+  const args = ['--input-type=module', '--eval', script, url, JSON.stringify(headers)];
   const fetching = start(owner, process.execPath, args, { netns });
   const { code } = await fetching.ended;
   if (code !== 0) throw new Error(`fetch ${url} in ${netns}: ${fetching.output}`);

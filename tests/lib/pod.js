@@ -13,6 +13,8 @@ import { until } from './until.js';
  * @property {string[]} [args]  more arguments of `mafalda serve`
  * @property {NodeJS.ProcessEnv} [env]
  * @property {string} [netns]  the network namespace it runs in
+ * @property {string} [token]  lets this test read the status of a pod that has a key
+ * @property {number} [fileLimit]  its soft limit of open files
  */
 
 /**
@@ -20,24 +22,28 @@ import { until } from './until.js';
  * @param {import('./scope.js').Owner} owner
  * @param {PodOptions} [options]
  */
-export async function startPod(owner, { workers = 1, listen, args = [], env, netns } = {}) {
+export async function startPod(
+  owner,
+  { workers = 1, listen, args = [], env, netns, token, fileLimit } = {},
+) {
   const ports = await mediaPorts();
-  const running = new Program(
-    program('mafalda'),
-    [
-      'serve',
-      ...['--listen', listen ?? '127.0.0.1:0'],
-      ...['--workers', String(workers)],
-      ...['--rtc-port', String(ports.rtcPort)],
-      ...['--rtc-port-range', ports.rtcPortRange],
-      ...args,
-    ],
-    { env, netns },
-  );
-  scopeOf(owner).after(() => running.stop());
+  const command = [
+    ...(fileLimit ? ['prlimit', `--nofile=${fileLimit}:`] : []),
+    ...[program('mafalda'), 'serve'],
+    ...['--listen', listen ?? '127.0.0.1:0'],
+    ...['--workers', String(workers)],
+    ...['--rtc-port', String(ports.rtcPort)],
+    ...['--rtc-port-range', ports.rtcPortRange],
+    ...args,
+  ];
+  const running = new Program(command[0], command.slice(1), { env, netns });
+  scopeOf(owner).after(() => running.stop('SIGINT'));
   const [, url] = await running.says(/listening on (https?:\/\/[^\s"]+)/);
-  const fetchHere = netns ? (url) => fetchIn(owner, netns, url) : fetchWithin;
-  const pod = new Pod(running, url, ports, fetchHere);
+  /** @type {Record<string, string>} */
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const pod = new Pod(running, url, ports, (url) =>
+    netns ? fetchIn(owner, netns, url, headers) : fetchHere(url, headers),
+  );
   await until('the pod is ready', async () => (await pod.get('/readyz')).ok);
   return pod;
 }
@@ -47,11 +53,11 @@ export class Pod {
    * @param {Program} running
    * @param {string} url
    * @param {{ rtcPort: number, rtcPortRange: string }} ports
-   * @param {(url: string) => Promise<Response>} fetchHere  from where the pod can be reached
+   * @param {(url: string) => Promise<Response>} fetch  from where the pod can be reached
    */
-  constructor(running, url, { rtcPort, rtcPortRange }, fetchHere) {
+  constructor(running, url, { rtcPort, rtcPortRange }, fetch) {
     this.program = running;
-    this.fetchHere = fetchHere;
+    this.fetch = fetch;
     /** Where its HTTP API is: "http://127.0.0.1:PORT". */
     this.url = url.replace(/\/$/, '');
     this.rtcPort = rtcPort;
@@ -83,7 +89,7 @@ export class Pod {
    * @returns {Promise<Response>}
    */
   get(path) {
-    return this.fetchHere(this.url + path);
+    return this.fetch(this.url + path);
   }
 
   /** `/v1/status`, as JSON. */
@@ -98,9 +104,18 @@ export class Pod {
     return (await this.get('/metrics')).text();
   }
 
-  /** Asks it to end and waits for that. */
+  /** Ends it at once, in order, and waits for that. */
   stop() {
-    return this.program.stop();
+    return this.program.stop('SIGINT');
+  }
+
+  /**
+   * The entry of an application's worker in `/v1/status`.
+   * @param {{ pid: number }} worker
+   */
+  async entryOf({ pid }) {
+    const { workers } = await this.status();
+    return workers.find(({ connection }) => connection?.applicationPid === pid);
   }
 
   /** @param {NodeJS.Signals} signal */
@@ -109,7 +124,10 @@ export class Pod {
   }
 }
 
-/** @param {string} url */
-function fetchWithin(url) {
-  return fetch(url, { signal: AbortSignal.timeout(5_000) });
+/**
+ * @param {string} url
+ * @param {Record<string, string>} headers
+ */
+function fetchHere(url, headers) {
+  return fetch(url, { headers, signal: AbortSignal.timeout(5_000) });
 }

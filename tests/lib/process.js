@@ -89,10 +89,13 @@ export class Program {
     return this.exit === undefined && this.child.exitCode === null && this.child.kill(signal);
   }
 
-  /** Asks it to end, and ends it by force when it does not within 5 s. */
-  async stop() {
-    this.kill('SIGTERM');
-    const timer = setTimeout(() => this.kill('SIGKILL'), 5_000);
+  /**
+   * Asks it to end, and ends it by force when it does not within 10 s.
+   * @param {NodeJS.Signals} [signal]
+   */
+  async stop(signal = 'SIGTERM') {
+    this.kill(signal);
+    const timer = setTimeout(() => this.kill('SIGKILL'), 10_000);
     const exit = await this.ended;
     clearTimeout(timer);
     return exit;

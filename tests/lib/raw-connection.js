@@ -99,6 +99,15 @@ export class RawConnection {
     socket.on('error', () => {});
   }
 
+  /** What the worker wrote to its standard error, or the pod for it. */
+  get stderr() {
+    const mark = Buffer.from('02ffffff', 'hex');
+    return this.frames
+      .filter((frame) => frame.subarray(0, 4).equals(mark))
+      .map((frame) => frame.subarray(4).toString())
+      .join('');
+  }
+
   /** @param {unknown} value  sent as JSON */
   hello(value) {
     this.socket.send(JSON.stringify(value));

@@ -58,7 +58,7 @@ const oldListenInfos = (/** @type {'udp' | 'tcp'} */ protocol) => ({
 
 for (const { name, args, advertised } of cases) {
   test(`addresses: ${name}`, async (t) => {
-    const pod = await startPod(t, { workers: 1, args });
+    const pod = await startPod(t, { workers: 2, args });
     const worker = await createWorker(t, pod);
     const router = await worker.createRouter({ mediaCodecs });
 
@@ -69,7 +69,9 @@ for (const { name, args, advertised } of cases) {
         advertised.map((address) => `${protocol} ${address}`),
       );
       assert.deepEqual(told, expected.sort());
-      for (const { port } of candidates) assert.equal(port, pod.rtcPort);
+      const [{ port }] = candidates;
+      for (const candidate of candidates) assert.equal(candidate.port, port);
+      return port;
     };
     /** @param {{ localAddress: string, localPort: number }} tuple */
     const assertTuple = ({ localAddress, localPort }) => {
@@ -82,17 +84,21 @@ for (const { name, args, advertised } of cases) {
       const transport = await router.createWebRtcTransport({
         listenInfos: [oldListenInfos('udp'), oldListenInfos('tcp')],
       });
-      assertCandidates(transport.iceCandidates, ['udp', 'tcp']);
+      const port = assertCandidates(transport.iceCandidates, ['udp', 'tcp']);
+      assert.equal(port, pod.rtcPort + (await pod.entryOf(worker)).index);
       await assertClientReaches(t, transport, advertised);
       transport.close();
     });
 
     await t.test('WebRTC transport of a WebRtcServer', async (t) => {
+      const worker = await createWorker(t, pod);
+      const router = await worker.createRouter({ mediaCodecs });
       const webRtcServer = await worker.createWebRtcServer({
         listenInfos: [oldListenInfos('udp'), oldListenInfos('tcp')],
       });
       const transport = await router.createWebRtcTransport({ webRtcServer, enableTcp: true });
-      assertCandidates(transport.iceCandidates, ['udp', 'tcp']);
+      const port = assertCandidates(transport.iceCandidates, ['udp', 'tcp']);
+      assert.equal(port, pod.rtcPort + (await pod.entryOf(worker)).index);
       await assertClientReaches(t, transport, advertised);
       webRtcServer.close();
       assert.equal(transport.closed, true);

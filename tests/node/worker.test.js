@@ -12,9 +12,8 @@ import { event, until } from '../lib/until.js';
 test('createWorker, use and close; the pod has it back', async (t) => {
   const pod = await startPod(t, { workers: 1 });
   const worker = await createWorker(t, pod);
-  const status = await pod.status();
-  const [busy] = status.workers.filter(({ state }) => state === 'busy');
-  assert.equal(busy.connection.applicationPid, worker.pid);
+  const busy = await pod.entryOf(worker);
+  assert.equal(busy.state, 'busy');
   assert.notEqual(busy.pid, worker.pid);
   assert.equal((await worker.dump()).pid, worker.pid);
   assert.ok(isAlive(busy.pid));
@@ -48,10 +47,7 @@ test('what a worker carries is in /v1/status', async (t) => {
   const dataProducer = await direct.produceData({});
   await direct.consumeData({ dataProducerId: dataProducer.id });
   await router.createAudioLevelObserver();
-  const carries = async () => {
-    const { workers } = await pod.status();
-    return workers.find(({ connection }) => connection?.applicationPid === worker.pid).carries;
-  };
+  const carries = async () => (await pod.entryOf(worker)).carries;
   await until('all of it is counted', async () => {
     const count = await carries();
     return count.routers === 1 && count.transports === 1 && count.rtpObservers === 1;
@@ -160,8 +156,7 @@ test('the application is killed: no worker stays behind', async (t) => {
     },
   );
   const relay = Number((await application.says(/relay (\d+)/))[1]);
-  const { workers } = await pod.status();
-  const { pid } = workers.find(({ connection }) => connection?.applicationPid === relay);
+  const { pid } = await pod.entryOf({ pid: relay });
   assert.ok(isAlive(pid));
   application.kill('SIGKILL');
   await until('the relay is gone', () => !isAlive(relay), { within: 5_000 });
@@ -216,15 +211,29 @@ test('signals that a worker ignores are ignored, those that end it end it', asyn
   await died;
 });
 
-test('a pod that is told to end takes no new workers and ends in order', async (t) => {
-  const pod = await startPod(t, { workers: 2 });
+test('SIGTERM: no new workers, the running ones go on until the deadline, an orderly end', async (t) => {
+  const pod = await startPod(t, { workers: 2, args: ['--stop-after', '3'] });
   const worker = await createWorker(t, pod);
   const { workers } = await pod.status();
   const died = event(worker, 'died');
-  const exit = await pod.stop();
-  assert.deepEqual(exit, { code: 0, signal: null });
+  pod.kill('SIGTERM');
+  await until('the pod drains', async () => (await pod.status()).draining);
+  assert.equal((await pod.get('/readyz')).status, 503);
+  assert.equal((await pod.get('/livez')).status, 200);
+  await assert.rejects(createWorker(t, pod), /code:50/);
+  await worker.createRouter();
   await died;
+  assert.deepEqual(await pod.program.ended, { code: 0, signal: null });
   for (const { pid } of workers) assert.equal(isAlive(pid), false);
+});
+
+test('SIGTERM: the end comes as soon as nothing is left', async (t) => {
+  const pod = await startPod(t, { args: ['--stop-after', '600'] });
+  const worker = await createWorker(t, pod);
+  pod.kill('SIGTERM');
+  await until('the pod drains', async () => (await pod.status()).draining);
+  worker.close();
+  assert.deepEqual(await pod.program.ended, { code: 0, signal: null });
 });
 
 /** @param {number} pid  whether a process of that id runs (a zombie does not) */

@@ -32,6 +32,7 @@ async function apart(t, args = []) {
     listen: `${network.right}:0`,
     args: [...keys.podArgs(), '--rtc-ip', '127.0.0.1', ...args],
     netns: podSide,
+    token: await keys.token({ role: 'monitor' }),
   });
   const worker = await createWorker(
     t,

@@ -21,16 +21,6 @@ async function application(t, pod, ssrc) {
   return { worker, router, call };
 }
 
-/**
- * The pod's entry for an application's worker.
- * @param {import('../../lib/pod.js').Pod} pod
- * @param {import('mediasoup').types.Worker} worker
- */
-async function entryOf(pod, { pid }) {
-  const { workers } = await pod.status();
-  return workers.find(({ connection }) => connection?.applicationPid === pid);
-}
-
 test("kill -9 of one worker of three: the others' media has no gap", async (t) => {
   const pod = await startPod(t, { workers: 3 });
   const [victim, ...others] = [
@@ -38,7 +28,7 @@ test("kill -9 of one worker of three: the others' media has no gap", async (t) =
     await application(t, pod, 1002),
     await application(t, pod, 1003),
   ];
-  const { pid, index } = await entryOf(pod, victim.worker);
+  const { pid, index } = await pod.entryOf(victim.worker);
   /** @type {number[]} */
   const alsoDied = [];
   for (const { worker } of others) worker.on('died', () => alsoDied.push(worker.pid));
@@ -70,7 +60,7 @@ test("kill -9 of one worker of three: the others' media has no gap", async (t) =
 
   // The replacement works; the dead one's application starts over.
   const fresh = await application(t, pod, 1004);
-  assert.equal((await entryOf(pod, fresh.worker)).index, index);
+  assert.equal((await pod.entryOf(fresh.worker)).index, index);
 
   assert.deepEqual(alsoDied, []);
   for (const { call } of others) {
@@ -93,7 +83,7 @@ for (const signal of /** @type {const} */ (['SIGSEGV', 'SIGABRT', 'SIGTERM'])) {
   test(`a worker that ends by ${signal} ends so for its application`, async (t) => {
     const pod = await startPod(t);
     const worker = await createWorker(t, pod);
-    const { pid } = await entryOf(pod, worker);
+    const { pid } = await pod.entryOf(worker);
     const died = event(worker, 'died');
     const gone = event(worker, 'subprocessclose');
     process.kill(pid, signal);
@@ -107,7 +97,7 @@ for (const signal of /** @type {const} */ (['SIGSEGV', 'SIGABRT', 'SIGTERM'])) {
 test('kill -9 of the relay: died at once; the pod closes the worker after the grace time', async (t) => {
   const pod = await startPod(t, { args: ['--grace', '2'] });
   const { worker } = await application(t, pod, 1001);
-  const { pid } = await entryOf(pod, worker);
+  const { pid } = await pod.entryOf(worker);
   const died = event(worker, 'died');
   process.kill(worker.pid, 'SIGKILL');
   const [{ message }] = await died;
@@ -124,7 +114,7 @@ test('kill -9 of the relay: died at once; the pod closes the worker after the gr
 test('kill -9 of the pod: died within the grace time', async (t) => {
   const pod = await startPod(t, { args: ['--grace', '2'] });
   const { worker, router } = await application(t, pod, 1001);
-  const { pid } = await entryOf(pod, worker);
+  const { pid } = await pod.entryOf(worker);
   const died = event(worker, 'died', { within: 10_000 });
   pod.kill('SIGKILL');
   const unanswered = assert.rejects(router.createDirectTransport());
