@@ -1,0 +1,36 @@
+//! `mafalda`: runs a media pod, makes keys and tokens.
+
+mod keys;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+/// A mediasoup worker as big as your cluster.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a media pod: mediasoup workers for applications that run elsewhere.
+    Serve(Box<serve::Arguments>),
+    /// Make a pair of keys: one signs tokens, the pods hold the other.
+    Keygen(keys::KeygenArguments),
+    /// Sign a token that lets an application use a cluster's pods.
+    Token(keys::TokenArguments),
+}
+
+fn main() {
+    let result = match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(*arguments),
+        Command::Keygen(arguments) => keys::keygen(&arguments),
+        Command::Token(arguments) => keys::token(&arguments),
+    };
+    if let Err(error) = result {
+        eprintln!("mafalda: {error}");
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,222 @@
+//! `mafalda serve`: the settings of a media pod, its logs and signals.
+
+use mafalda_media_pod::auth::Verifier;
+use mafalda_media_pod::{Config, ListenInfos, Pod, Shutdown, Tls};
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How log lines look.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Arguments of `mafalda serve`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where the HTTP API listens. Addresses other than loopback need --token-key.
+    #[arg(long, default_value = "127.0.0.1:4400")]
+    listen: SocketAddr,
+    /// Worker processes kept running: a number, or `auto` for one a core.
+    #[arg(long, default_value = "auto", value_parser = workers)]
+    workers: Workers,
+    /// Worker processes at most; those over --workers are started when needed [default: 8 times
+    /// --workers, at least 32].
+    #[arg(long)]
+    max_workers: Option<usize>,
+    /// Workers that one client may have at once (by its token's subject, else its address)
+    /// [default: --max-workers].
+    #[arg(long)]
+    max_workers_per_client: Option<usize>,
+    /// HTTP connections at once; workers' connections are not counted.
+    #[arg(long, default_value_t = 1024)]
+    max_connections: usize,
+    /// The largest channel message, in bytes: mediasoup's own limit is the default and the maximum.
+    #[arg(long, default_value_t = 4_194_304, value_parser = clap::value_parser!(u32).range(65_536..=4_194_304))]
+    max_message_bytes: u32,
+    /// What may be unacknowledged on a worker's connection, in bytes, in each direction: past it
+    /// the sender waits.
+    #[arg(long, default_value_t = 8 * 1024 * 1024)]
+    buffer_bytes: usize,
+    /// How long a worker is kept when its connection is broken, in seconds.
+    #[arg(long, default_value_t = 30)]
+    grace: u64,
+    /// How long running workers may go on after SIGTERM, in seconds; SIGINT ends them at once.
+    #[arg(long, default_value_t = 30)]
+    stop_after: u64,
+    /// Media ports: worker i uses this number plus i, for UDP and TCP.
+    #[arg(long, default_value_t = 40000)]
+    rtc_port: u16,
+    /// Ports for plain and pipe transports, FIRST-LAST.
+    #[arg(long, default_value = "41000-41999", value_parser = port_range)]
+    rtc_port_range: RangeInclusive<u16>,
+    /// Address to bind media to, one of each family at most [default: the wildcard of each
+    /// announced address's family, else 127.0.0.1].
+    #[arg(long)]
+    rtc_ip: Vec<IpAddr>,
+    /// Address or host name by which clients reach --rtc-ip, where that is another.
+    #[arg(long)]
+    announced_address: Vec<String>,
+    /// Address by which other workers reach this pod's pipes, where that is another.
+    #[arg(long)]
+    pipe_address: Vec<IpAddr>,
+    /// Whose listen infos count: the pod's own addresses and ports, or what the application writes
+    /// (pod and application on one host).
+    #[arg(long, value_enum, default_value_t = ListenInfos::Pod)]
+    listen_infos: ListenInfos,
+    /// The public key (PEM) that tokens are checked with; without it this host alone may connect.
+    #[arg(long)]
+    token_key: Option<PathBuf>,
+    /// The cluster that tokens must be for.
+    #[arg(long, default_value = "mafalda")]
+    cluster: String,
+    /// Certificate chain (PEM): the API is then https and wss.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The program `mafalda-media-worker` [default: beside this program].
+    #[arg(long)]
+    worker_bin: Option<PathBuf>,
+    /// How log lines look. What is logged RUST_LOG says, for example `debug`.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy)]
+enum Workers {
+    Auto,
+    Number(usize),
+}
+
+fn workers(text: &str) -> Result<Workers, String> {
+    if text == "auto" {
+        return Ok(Workers::Auto);
+    }
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(Workers::Number(number)),
+        _ => Err("a number above 0, or auto".to_owned()),
+    }
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let range = text.split_once('-').and_then(|(first, last)| {
+        Some(first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()?)
+    });
+    range.ok_or_else(|| "two ports as FIRST-LAST, for example 41000-41999".to_owned())
+}
+
+impl Arguments {
+    fn config(self) -> Result<Config, Box<dyn Error>> {
+        let verifier = match &self.token_key {
+            None => None,
+            Some(path) => {
+                let wrong =
+                    |what: &dyn std::fmt::Display| format!("--token-key {}: {what}", path.display());
+                let key = std::fs::read(path).map_err(|error| wrong(&error))?;
+                Some(Verifier::new(&key, &self.cluster).map_err(|error| wrong(&error))?)
+            }
+        };
+        let workers = match self.workers {
+            Workers::Number(number) => number,
+            Workers::Auto => std::thread::available_parallelism()?.get(),
+        };
+        let max_workers = self.max_workers.unwrap_or_else(|| (8 * workers).max(32));
+        let worker_program = match self.worker_bin {
+            Some(path) => path,
+            None => std::env::current_exe()?.with_file_name("mafalda-media-worker"),
+        };
+        if !worker_program.is_file() {
+            let path = worker_program.display();
+            return Err(format!("--worker-bin: there is no program {path}").into());
+        }
+        let config = Config {
+            listen: self.listen,
+            tls: self
+                .tls_cert
+                .zip(self.tls_key)
+                .map(|(certificate, key)| Tls { certificate, key }),
+            worker_program,
+            workers,
+            max_workers,
+            max_workers_per_client: self.max_workers_per_client.unwrap_or(max_workers),
+            max_connections: self.max_connections,
+            max_message: self.max_message_bytes as usize,
+            window: self.buffer_bytes,
+            grace: Duration::from_secs(self.grace),
+            stop_after: Duration::from_secs(self.stop_after),
+            listen_infos: self.listen_infos,
+            rtc_ips: self.rtc_ip,
+            announced: self.announced_address,
+            pipe_addresses: self.pipe_address,
+            rtc_port: self.rtc_port,
+            rtc_port_range: self.rtc_port_range,
+            verifier,
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn start_logs(format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    match format {
+        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
+
+/// Runs a pod until it is told to stop.
+pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    start_logs(arguments.log_format);
+    let config = arguments.config()?;
+    // One thread: a pod forwards small messages, and waking a second thread for each costs more
+    // than it gains. Media never comes here.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("--listen {}: {error}", config.listen))?;
+    let address = listener.local_addr()?;
+    if config.verifier.is_none() {
+        tracing::warn!("no --token-key: everybody on this host may use the pod, nobody else can");
+    }
+    let ips = config.media_ips();
+    let pod = Pod::new(config);
+    let config = pod.config();
+    tracing::info!(
+        workers = config.workers,
+        rtc_ports = format!("{}..{}", config.rtc_port, usize::from(config.rtc_port) + config.workers - 1),
+        rtc_ips = ?ips,
+        announced = ?config.announced,
+        listen_infos = config.listen_infos.as_str(),
+        "listening on {}",
+        mafalda_media_pod::base_url(&pod, address)
+    );
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let shutdown = Shutdown {
+        gentle: async move { terminate.recv().await.unwrap_or_default() },
+        now: async move { interrupt.recv().await.unwrap_or_default() },
+    };
+    mafalda_media_pod::run(pod, listener, shutdown).await?;
+    Ok(())
+}

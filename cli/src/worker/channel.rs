@@ -1,0 +1,166 @@
+//! The relay's side towards the application: the worker's file descriptors and signals.
+
+use bytes::{Buf, Bytes};
+use mafalda_channel::{Decoder, MAX_MESSAGE};
+use mafalda_link::{Exit, Frame};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+const SIGINT: u8 = signal_hook::consts::SIGINT as u8;
+const SIGTERM: u8 = signal_hook::consts::SIGTERM as u8;
+
+/// How many bytes of whole messages go into one frame, if the first is not larger by itself.
+const BATCH: usize = 64 * 1024;
+
+/// Opens the descriptors that mediasoup gives its worker: 3 for requests, 4 for responses.
+///
+/// `max_frame` is the largest frame the pod takes, in bytes.
+pub fn open(max_frame: usize) -> io::Result<(Application, Outputs)> {
+    let application = Application {
+        requests: Requests {
+            socket: Some(inherited(3)?),
+            decoder: Decoder::new(MAX_MESSAGE),
+            batch: BATCH.min(max_frame),
+        },
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+    };
+    let outputs = Outputs {
+        responses: Output::Socket(inherited(4)?),
+        stdout: output(1)?,
+        stderr: output(2)?,
+        pending: None,
+    };
+    Ok((application, outputs))
+}
+
+fn owned(number: i32) -> OwnedFd {
+    // SAFETY: the application gave us this descriptor, and nothing else in this process uses it
+    // while the relay runs; one that is not open fails at the first call on it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+fn is_socket(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd)
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket())
+}
+
+/// One end of a socket pair, which is what Node makes of `stdio: 'pipe'`.
+fn socket(fd: OwnedFd) -> io::Result<UnixStream> {
+    let stream = StdUnixStream::from(fd);
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+fn inherited(number: i32) -> io::Result<UnixStream> {
+    let fd = owned(number);
+    if is_socket(&fd) {
+        return socket(fd);
+    }
+    std::mem::forget(fd); // not ours to close after all
+    Err(io::Error::other(format!("descriptor {number} is no socket")))
+}
+
+fn output(number: i32) -> io::Result<Output> {
+    let fd = owned(number);
+    if is_socket(&fd) {
+        return socket(fd).map(Output::Socket);
+    }
+    Ok(Output::File(File::from(fd)))
+}
+
+/// What the application says to its worker.
+pub struct Application {
+    requests: Requests,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// The application's requests, cut into frames of whole messages.
+struct Requests {
+    socket: Option<UnixStream>,
+    decoder: Decoder,
+    batch: usize,
+}
+
+impl Requests {
+    async fn next(&mut self) -> io::Result<Frame> {
+        loop {
+            let batch = self.decoder.next_batch(self.batch);
+            if let Some(batch) = batch.map_err(io::Error::other)? {
+                return Ok(Frame::Channel(batch));
+            }
+            let Some(socket) = &mut self.socket else {
+                return std::future::pending().await;
+            };
+            match socket.read_buf(self.decoder.buffer_mut()).await {
+                Ok(0) => {}
+                Ok(_) => continue,
+                // A socket pair's other end is gone with its process.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Err(error) => return Err(error),
+            }
+            self.socket = None;
+            return Ok(Frame::RequestsEnd);
+        }
+    }
+}
+
+impl mafalda_link::Source for Application {
+    async fn next(&mut self) -> io::Result<Option<Frame>> {
+        let frame = tokio::select! {
+            frame = self.requests.next() => frame?,
+            _ = self.interrupt.recv() => Frame::Signal(SIGINT),
+            _ = self.terminate.recv() => Frame::Signal(SIGTERM),
+        };
+        Ok(Some(frame))
+    }
+}
+
+enum Output {
+    Socket(UnixStream),
+    /// A terminal or a file, under a shell.
+    File(File),
+}
+
+/// Where the worker's words go.
+pub struct Outputs {
+    responses: Output,
+    stdout: Output,
+    stderr: Output,
+    pending: Option<Frame>,
+}
+
+impl mafalda_link::Sink for Outputs {
+    fn accept(&mut self, frame: Frame) -> io::Result<()> {
+        self.pending = Some(frame);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> io::Result<Option<Exit>> {
+        let (output, bytes): (&mut Output, &mut Bytes) = match &mut self.pending {
+            Some(Frame::Channel(bytes)) => (&mut self.responses, bytes),
+            Some(Frame::Stdout(bytes)) => (&mut self.stdout, bytes),
+            Some(Frame::Stderr(bytes)) => (&mut self.stderr, bytes),
+            Some(Frame::Exit(exit)) => return Ok(Some(*exit)),
+            Some(Frame::Signal(_) | Frame::RequestsEnd) | None => return Ok(None),
+        };
+        while bytes.has_remaining() {
+            let written = match output {
+                Output::Socket(socket) => socket.write_buf(bytes).await,
+                Output::File(file) => file.write(bytes).inspect(|count| bytes.advance(*count)),
+            };
+            // The application may have closed its end already: the worker's end is still to come.
+            if written.is_err() {
+                break;
+            }
+        }
+        self.pending = None;
+        Ok(None)
+    }
+}

@@ -1,0 +1,366 @@
+//! The client's side: opens the connection and, when a socket breaks, the next one.
+
+use crate::drive::{Attachment, Dial, DialError};
+use crate::handshake::{Hello, Refusal, Resume, Start, Welcome, header};
+use crate::socket::{BoxError, Packet, Socket};
+use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::rustls;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{Connector, MaybeTlsStream, client_async_tls_with_config};
+use url::Url;
+
+/// How long one try to open a socket may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The pause before the first try to reconnect, and the longest one.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// The pod to connect to, and what to show there.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `ws://host:port` or `wss://host:port`, perhaps with a path before `/v1/worker`.
+    pub url: Url,
+    /// The token, if the pod wants one.
+    pub token: Option<String>,
+    /// A PEM file of certificate authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The application's mediasoup version.
+    pub mediasoup: String,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A setting is wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// The pod cannot be reached, or not for now.
+    #[error("cannot reach {url}: {reason}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The pod refuses.
+    #[error("{url} refuses: {message} ({code})")]
+    Refused {
+        /// Where.
+        url: String,
+        /// The refusal's word for programs.
+        code: String,
+        /// The refusal's sentence for people.
+        message: String,
+    },
+}
+
+impl From<ConnectError> for DialError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Unreachable { .. } => Self::Retry(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl Target {
+    /// The target that the environment names: `MAFALDA_URL` (`ws://127.0.0.1:4400` when unset),
+    /// `MAFALDA_TOKEN` and `MAFALDA_CA`.
+    pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let text = variable("MAFALDA_URL").unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
+        let setting = |what: &str| {
+            ConnectError::Setting(format!(
+                "MAFALDA_URL is {text:?}: {what}; it must be ws://host:port or wss://host:port"
+            ))
+        };
+        let url = Url::parse(&text).map_err(|error| setting(&error.to_string()))?;
+        if !matches!(url.scheme(), "ws" | "wss") {
+            return Err(setting("its scheme is not ws or wss"));
+        }
+        if url.host().is_none() {
+            return Err(setting("it names no host"));
+        }
+        Ok(Self {
+            url,
+            token: variable("MAFALDA_TOKEN"),
+            ca: variable("MAFALDA_CA").map(PathBuf::from),
+            mediasoup,
+        })
+    }
+
+    fn request(&self, connection: Option<&str>) -> Result<Request, ConnectError> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/v1/worker", url.path().trim_end_matches('/')));
+        let mut request = url
+            .as_str()
+            .into_client_request()
+            .map_err(|error| ConnectError::Setting(format!("MAFALDA_URL: {error}")))?;
+        let headers = [
+            (header::MEDIASOUP, Some(self.mediasoup.clone())),
+            (header::PROTOCOL, Some(crate::PROTOCOL.to_owned())),
+            (header::CONNECTION, connection.map(str::to_owned)),
+            (
+                "authorization",
+                self.token.as_ref().map(|token| format!("Bearer {token}")),
+            ),
+        ];
+        for (name, value) in headers {
+            let Some(value) = value else { continue };
+            let value = HeaderValue::from_str(&value).map_err(|_| {
+                let setting = match name {
+                    "authorization" => "MAFALDA_TOKEN",
+                    _ => "MEDIASOUP_VERSION",
+                };
+                ConnectError::Setting(format!("{setting} has characters that no header may have"))
+            })?;
+            request.headers_mut().insert(name, value);
+        }
+        Ok(request)
+    }
+
+    fn connector(&self) -> Result<Connector, ConnectError> {
+        if self.url.scheme() == "ws" {
+            return Ok(Connector::Plain);
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        let found = match &self.ca {
+            Some(path) => {
+                let setting = |reason: String| {
+                    ConnectError::Setting(format!("MAFALDA_CA, {}: {reason}", path.display()))
+                };
+                let found = rustls_native_certs::load_certs_from_paths(Some(path), None);
+                if let Some(error) = found.errors.first() {
+                    return Err(setting(error.to_string()));
+                }
+                if found.certs.is_empty() {
+                    return Err(setting("no certificate in it".into()));
+                }
+                found
+            }
+            None => rustls_native_certs::load_native_certs(),
+        };
+        roots.add_parsable_certificates(found.certs);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ConnectError::Setting(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Connector::Rustls(Arc::new(config)))
+    }
+
+    fn unreachable(&self, reason: impl ToString) -> ConnectError {
+        ConnectError::Unreachable {
+            url: self.url.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
+    async fn open(&self, connection: Option<&str>) -> Result<Box<dyn Socket>, ConnectError> {
+        let (request, connector) = (self.request(connection)?, self.connector()?);
+        // A host was checked for; the scheme's port is known.
+        let host = self.url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = self.url.port_or_known_default().unwrap_or(4400);
+        let stream = TcpStream::connect((host, port))
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| self.unreachable(error))?;
+        // What may be under way is bounded by the window.
+        let config = WebSocketConfig::default()
+            .max_message_size(None)
+            .max_frame_size(None)
+            .read_buffer_size(64 * 1024)
+            .write_buffer_size(0);
+        let opened =
+            client_async_tls_with_config(request, stream, Some(config), Some(connector)).await;
+        match opened {
+            Ok((socket, _)) => Ok(Box::new(adapt(socket))),
+            Err(tungstenite::Error::Http(response)) => Err(self.refusal(&response)),
+            Err(error) => Err(self.unreachable(error)),
+        }
+    }
+
+    fn refusal(&self, response: &tungstenite::http::Response<Option<Vec<u8>>>) -> ConnectError {
+        let body = response.body().as_deref().unwrap_or_default();
+        let status = response.status();
+        match serde_json::from_slice::<Refusal>(body) {
+            Ok(Refusal { error }) => ConnectError::Refused {
+                url: self.url.to_string(),
+                code: error.code,
+                message: error.message,
+            },
+            // Something between us and the pod.
+            Err(_) if status.is_server_error() => self.unreachable(status),
+            Err(_) => ConnectError::Refused {
+                url: self.url.to_string(),
+                code: status.as_u16().to_string(),
+                message: "no media pod answers there".into(),
+            },
+        }
+    }
+
+    async fn handshake(
+        &self,
+        socket: &mut Box<dyn Socket>,
+        hello: &Hello,
+    ) -> Result<Welcome, ConnectError> {
+        let text = serde_json::to_string(hello)
+            .map_err(|error| ConnectError::Setting(error.to_string()))?;
+        socket
+            .send(Packet::Text(text))
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        loop {
+            return match socket.next().await {
+                Some(Ok(Packet::Text(text))) => {
+                    serde_json::from_str(&text).map_err(|error| ConnectError::Refused {
+                        url: self.url.to_string(),
+                        code: "protocol".into(),
+                        message: format!("its welcome is not one of protocol 1: {error}"),
+                    })
+                }
+                Some(Ok(Packet::Ping | Packet::Pong)) => continue,
+                Some(Ok(Packet::Close { reason, .. })) => Err(ConnectError::Refused {
+                    url: self.url.to_string(),
+                    code: "handshake".into(),
+                    message: reason,
+                }),
+                Some(Ok(Packet::Frame(_))) | None => Err(self.unreachable("the handshake broke")),
+                Some(Err(error)) => Err(self.unreachable(error)),
+            };
+        }
+    }
+
+    /// Opens a new connection and asks for a worker.
+    pub async fn connect(
+        &self,
+        start: Start,
+    ) -> Result<(Box<dyn Socket>, Welcome, Reconnect), ConnectError> {
+        let opened = async {
+            let mut socket = self.open(None).await?;
+            let welcome = self.handshake(&mut socket, &Hello::Start(start)).await?;
+            Ok((socket, welcome))
+        };
+        let (socket, welcome) = match timeout(CONNECT, opened).await {
+            Ok(result) => result?,
+            Err(_) => return Err(self.unreachable(format!("no answer in {} s", CONNECT.as_secs()))),
+        };
+        let reconnect = Reconnect {
+            target: Arc::new(self.clone()),
+            connection: welcome.connection.clone(),
+            key: welcome.key.clone(),
+            pause: Duration::ZERO,
+        };
+        Ok((socket, welcome, reconnect))
+    }
+}
+
+/// Opens a connection's next socket when the last one broke.
+pub struct Reconnect {
+    target: Arc<Target>,
+    connection: String,
+    key: String,
+    /// How long to wait before the next try.
+    pause: Duration,
+}
+
+impl Dial for Reconnect {
+    type Candidate = Box<dyn Socket>;
+
+    fn dial(
+        &mut self,
+        connected: bool,
+    ) -> Option<BoxFuture<'static, Result<Self::Candidate, DialError>>> {
+        if connected {
+            return None;
+        }
+        let (target, connection) = (self.target.clone(), self.connection.clone());
+        let pause = self.pause;
+        self.pause = (pause * 2).clamp(BACKOFF.0, BACKOFF.1);
+        let dial = async move {
+            sleep(pause).await;
+            match timeout(CONNECT / 2, target.open(Some(&connection))).await {
+                Ok(result) => Ok(result?),
+                Err(_) => Err(target.unreachable("no answer").into()),
+            }
+        };
+        Some(dial.boxed())
+    }
+
+    fn attach(
+        &mut self,
+        mut socket: Self::Candidate,
+        received: u64,
+    ) -> BoxFuture<'_, Result<Attachment, DialError>> {
+        async move {
+            let hello = Hello::Resume(Resume {
+                key: self.key.clone(),
+                received,
+            });
+            let welcome = self.target.handshake(&mut socket, &hello).await?;
+            Ok(Attachment {
+                socket,
+                received: welcome.received,
+            })
+        }
+        .boxed()
+    }
+
+    fn attached(&mut self) {
+        self.pause = Duration::ZERO;
+    }
+
+    fn detached(&mut self, _reason: &str) {
+        self.pause = BACKOFF.0;
+    }
+}
+
+/// tungstenite's messages as ours.
+fn adapt(
+    socket: tokio_tungstenite::WebSocketStream<MaybeTlsStream<TcpStream>>,
+) -> impl Socket + 'static {
+    socket
+        .map(|message| match message {
+            Ok(Message::Binary(bytes)) => Ok(Packet::Frame(bytes)),
+            Ok(Message::Text(text)) => Ok(Packet::Text(text.as_str().to_owned())),
+            Ok(Message::Ping(_)) => Ok(Packet::Ping),
+            Ok(Message::Pong(_) | Message::Frame(_)) => Ok(Packet::Pong),
+            Ok(Message::Close(frame)) => Ok(match frame {
+                Some(CloseFrame { code, reason }) => Packet::Close {
+                    code: code.into(),
+                    reason: reason.as_str().to_owned(),
+                },
+                None => Packet::Close {
+                    code: 1005,
+                    reason: String::new(),
+                },
+            }),
+            Err(error) => Err(BoxError::from(error)),
+        })
+        .sink_map_err(BoxError::from)
+        .with(|packet| {
+            std::future::ready(Ok::<_, BoxError>(match packet {
+                Packet::Frame(bytes) => Message::Binary(bytes),
+                Packet::Text(text) => Message::Text(text.into()),
+                Packet::Ping => Message::Ping(Default::default()),
+                Packet::Pong => Message::Pong(Default::default()),
+                Packet::Close { code, reason } => Message::Close(Some(CloseFrame {
+                    code: code.into(),
+                    reason: reason.into(),
+                })),
+            }))
+        })
+}

@@ -1,0 +1,89 @@
+//! What the two ends say before and beside the frames, in JSON.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Headers of the WebSocket request.
+pub mod header {
+    /// The version of the application's mediasoup (`MEDIASOUP_VERSION`).
+    pub const MEDIASOUP: &str = "mafalda-mediasoup";
+    /// The version of this protocol.
+    pub const PROTOCOL: &str = "mafalda-protocol";
+    /// The id of the connection to resume; absent for a new one.
+    pub const CONNECTION: &str = "mafalda-connection";
+}
+
+/// The client's first message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Hello {
+    /// A new worker is wanted.
+    Start(Start),
+    /// The connection goes on over this socket.
+    Resume(Resume),
+}
+
+/// How to start the worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Start {
+    /// The process id under which the application knows its worker.
+    pub pid: u32,
+    /// The worker's arguments, the program's name left out.
+    pub args: Vec<String>,
+    /// The contents of files that arguments name, by the argument's name.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+/// Which connection goes on, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resume {
+    /// The connection's secret, from its [`Welcome`].
+    pub key: String,
+    /// How many frames the client has received.
+    pub received: u64,
+}
+
+/// The pod's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    /// The connection's id: logs and `/v1/status` name it.
+    pub connection: String,
+    /// What the client must show to resume.
+    pub key: String,
+    /// How long a connection without a socket is kept, in seconds.
+    pub grace_seconds: u64,
+    /// How much may be unacknowledged in each direction, in bytes.
+    pub window: usize,
+    /// The largest frame the pod accepts, in bytes.
+    pub max_frame: usize,
+    /// How many frames the pod has received.
+    pub received: u64,
+}
+
+/// What is said beside the frames, at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Note {
+    /// All frames up to this number are handed on.
+    Acknowledge(u64),
+}
+
+/// Why a pod refuses, the body of an HTTP error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The refusal.
+    pub error: RefusalBody,
+}
+
+/// What a [`Refusal`] says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalBody {
+    /// A word for programs, such as `versionMismatch`.
+    pub code: String,
+    /// A sentence for people: what is wrong and what to do.
+    pub message: String,
+}

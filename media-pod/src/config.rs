@@ -1,0 +1,178 @@
+//! The pod's settings, checked.
+
+use crate::auth::Verifier;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Whose listen infos a worker gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ListenInfos {
+    /// The pod's own addresses and ports, whatever the application writes.
+    Pod,
+    /// What the application writes: pod and application share a host.
+    Application,
+}
+
+impl ListenInfos {
+    /// The setting's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Application => "application",
+        }
+    }
+}
+
+/// PEM files for TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// The settings of a pod.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the HTTP API listens.
+    pub listen: SocketAddr,
+    /// TLS for the HTTP API.
+    pub tls: Option<Tls>,
+    /// The program `mafalda-media-worker`.
+    pub worker_program: PathBuf,
+    /// Worker processes kept running.
+    pub workers: usize,
+    /// Worker processes at most, those started on demand included.
+    pub max_workers: usize,
+    /// Workers a client (a token's subject, else an address) may have at once.
+    pub max_workers_per_client: usize,
+    /// HTTP connections at once, workers' connections not counted.
+    pub max_connections: usize,
+    /// The largest channel message, in bytes.
+    pub max_message: usize,
+    /// What may be unacknowledged on a connection, in bytes, in each direction.
+    pub window: usize,
+    /// How long a connection without a socket is kept.
+    pub grace: Duration,
+    /// How long running calls may go on after the first request to stop.
+    pub stop_after: Duration,
+    /// Whose listen infos a worker gets.
+    pub listen_infos: ListenInfos,
+    /// Media addresses to bind, at most one a family.
+    pub rtc_ips: Vec<IpAddr>,
+    /// Media addresses to advertise instead, an address or a host name.
+    pub announced: Vec<String>,
+    /// Addresses at which other workers reach this pod's pipes.
+    pub pipe_addresses: Vec<IpAddr>,
+    /// The UDP and TCP port of the first worker; the next ones follow.
+    pub rtc_port: u16,
+    /// Ports for plain and pipe transports.
+    pub rtc_port_range: RangeInclusive<u16>,
+    /// Who may ask; without it everybody on this host.
+    pub verifier: Option<Verifier>,
+}
+
+/// A setting that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Others than this host could use the pod.
+    #[error(
+        "--listen {0} is open to other hosts, and without --token-key anybody there could run \
+         media on this one: make a key with `mafalda keygen` and give --token-key mafalda.pub, or \
+         listen on 127.0.0.1"
+    )]
+    OpenWithoutKey(SocketAddr),
+    /// Two flags contradict each other, or one is out of range.
+    #[error("{flag}: {reason}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+}
+
+fn wrong(flag: &'static str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Flag {
+        flag,
+        reason: reason.into(),
+    }
+}
+
+impl Config {
+    /// Checks what one flag alone does not tell.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.verifier.is_none() && !self.listen.ip().is_loopback() {
+            return Err(ConfigError::OpenWithoutKey(self.listen));
+        }
+        if self.workers == 0 {
+            return Err(wrong("--workers", "at least 1"));
+        }
+        if self.max_workers < self.workers {
+            return Err(wrong(
+                "--max-workers",
+                format!("at least --workers, which is {}", self.workers),
+            ));
+        }
+        let last = usize::from(self.rtc_port) + self.max_workers - 1;
+        if self.rtc_port == 0 || last > usize::from(u16::MAX) {
+            return Err(wrong(
+                "--rtc-port",
+                format!(
+                    "{} workers use the ports {} to {last}: 1 to 65535 are possible",
+                    self.max_workers, self.rtc_port
+                ),
+            ));
+        }
+        let (first_plain, last_plain) = (*self.rtc_port_range.start(), *self.rtc_port_range.end());
+        if first_plain == 0 || first_plain > last_plain {
+            return Err(wrong("--rtc-port-range", "FIRST-LAST, FIRST at least 1 and at most LAST"));
+        }
+        if usize::from(first_plain) <= last && last_plain >= self.rtc_port {
+            return Err(wrong(
+                "--rtc-port-range",
+                format!(
+                    "{first_plain}-{last_plain} overlaps the workers' own ports {} to {last} \
+                     (--rtc-port, --max-workers)",
+                    self.rtc_port
+                ),
+            ));
+        }
+        // A frame may hold one message more than the window.
+        if self.window < 64 * 1024 {
+            return Err(wrong("--buffer-bytes", "at least 65536"));
+        }
+        for v6 in [false, true] {
+            if self.rtc_ips.iter().filter(|ip| ip.is_ipv6() == v6).count() > 1 {
+                return Err(wrong("--rtc-ip", "one address of each family (IPv4, IPv6) at most"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses to bind media to: as told, else the wildcard of each announced family, else
+    /// loopback.
+    pub fn media_ips(&self) -> Vec<IpAddr> {
+        if !self.rtc_ips.is_empty() {
+            return self.rtc_ips.clone();
+        }
+        if self.announced.is_empty() {
+            return vec![Ipv4Addr::LOCALHOST.into()];
+        }
+        let mut ips: Vec<IpAddr> = Vec::new();
+        for address in &self.announced {
+            // A host name is announced for IPv4.
+            let ip = match address.parse() {
+                Ok(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+                _ => Ipv4Addr::UNSPECIFIED.into(),
+            };
+            if !ips.contains(&ip) {
+                ips.push(ip);
+            }
+        }
+        ips
+    }
+}

@@ -1,0 +1,232 @@
+//! One connection: an application's socket on one side, a worker process on the other.
+
+mod files;
+mod resume;
+mod worker_side;
+
+pub use resume::Resumption;
+
+use crate::inventory::Inventory;
+use crate::listen_infos::{Address, Addresses, Rewriter};
+use crate::pod::{Busy, Pod, Resumable, SlotState};
+use crate::process::{Orders, WorkerProcess, send_signal};
+use crate::slot::Claim;
+use crate::translate::Translator;
+use crate::{Config, ListenInfos};
+use files::FilesError;
+use mafalda_link::{
+    CLOSE_FINAL, End, Exit, LinkError, Packet, SinkExt, Socket, Timing, Welcome, drive,
+};
+use resume::Sockets;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a worker may take to end by itself once its connection is over.
+const END: Duration = Duration::from_secs(2);
+
+/// Why a claim did not become a connection.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error("no randomness")]
+    Randomness,
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the application went away: {0}")]
+    Socket(mafalda_link::BoxError),
+}
+
+/// Serves the claim with the process until their connection is over; the process ends with it.
+pub async fn serve(pod: &Pod, index: usize, process: WorkerProcess, claim: Claim) {
+    let pid = process.pid;
+    let peer = claim.peer.clone();
+    if let Err(error) = connect(pod, index, process, claim).await {
+        tracing::warn!(worker = index, pid, peer, %error, "no connection");
+    }
+    // Before the claim's reservation was given back, so that a slot is free for the next one.
+    pod.with_slot(index, |slot| {
+        slot.state = SlotState::Starting;
+        slot.pid = None;
+        slot.cpu = 0.0;
+        slot.claimed = false;
+    });
+}
+
+async fn connect(
+    pod: &Pod,
+    index: usize,
+    mut process: WorkerProcess,
+    claim: Claim,
+) -> Result<(), StartError> {
+    let Claim {
+        mut socket,
+        start,
+        mediasoup,
+        peer,
+        reservation,
+    } = claim;
+    let arguments = match files::place(&start) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            refuse(&mut socket, &error.to_string()).await;
+            return Err(error.into());
+        }
+    };
+    process.give_orders(&Orders {
+        version: &mediasoup,
+        pid: start.pid,
+        args: &arguments.args,
+    })?;
+    let (id, key) = (random_hex::<6>()?, random_hex::<16>()?);
+    let config = pod.config();
+    let welcome = Welcome {
+        connection: id.clone(),
+        key: key.clone(),
+        grace_seconds: config.grace.as_secs(),
+        window: config.window,
+        max_frame: config.max_message + 4,
+        received: 0,
+    };
+    greet(&mut socket, &welcome).await?;
+
+    let (sockets, receiver) = mpsc::channel(1);
+    pod.add_connection(&id, Resumable { key, sockets });
+    let inventory = Arc::new(Mutex::new(Inventory::default()));
+    pod.with_slot(index, |slot| {
+        slot.state = SlotState::Busy(Busy {
+            connection: id.clone(),
+            peer: peer.clone(),
+            application_pid: start.pid,
+            mediasoup,
+            connected: true,
+            since: SystemTime::now(),
+            inventory: inventory.clone(),
+        });
+    });
+    let pid = process.pid;
+    tracing::info!(worker = index, pid, connection = id, peer, "worker given");
+
+    let rewriter = (config.listen_infos == ListenInfos::Pod)
+        .then(|| Rewriter::new(addresses(config, index)));
+    let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory)));
+    let (mut from_worker, mut to_worker) = worker_side::split(process, translator, pod.clone());
+    let mut dial = Sockets::new(pod.clone(), index, welcome, receiver);
+    let timing = Timing::with_grace(config.grace);
+    let connection = drive(
+        &mut from_worker,
+        &mut to_worker,
+        &mut dial,
+        socket,
+        config.window,
+        timing,
+    );
+    let result = until_stopped(pod, pid, connection).await;
+
+    pod.remove_connection(&id);
+    report(pod, index, pid, &id, &result, from_worker.exit());
+    // A worker whose requests end closes what it carries, and itself.
+    drop(to_worker);
+    from_worker.end_within(END).await;
+    pod.with_slot(index, |slot| slot.claimed = false);
+    drop(reservation);
+    Ok(())
+}
+
+/// Runs the connection; once the pod stops, the worker is told to end and soon after made to.
+async fn until_stopped(
+    pod: &Pod,
+    pid: u32,
+    connection: impl Future<Output = Result<End, LinkError>>,
+) -> Result<End, LinkError> {
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        result = &mut connection => return result,
+        () = pod.stopped() => {}
+    }
+    let _ = send_signal(pid, rustix::process::Signal::TERM.as_raw() as u8);
+    match timeout(END, connection).await {
+        Ok(result) => result,
+        Err(_) => Err(LinkError::Closed("the pod stops".into())),
+    }
+}
+
+fn report(
+    pod: &Pod,
+    index: usize,
+    pid: u32,
+    connection: &str,
+    result: &Result<End, LinkError>,
+    exit: Option<Exit>,
+) {
+    match (exit, result) {
+        (Some(Exit::Code(code)), _) => {
+            tracing::info!(worker = index, pid, connection, code, "worker ended");
+        }
+        (Some(Exit::Signal(signal)), _) => {
+            tracing::warn!(worker = index, pid, connection, signal, "worker died");
+            pod.metrics().worker_deaths.inc();
+            pod.with_slot(index, |slot| slot.restarts += 1);
+        }
+        (None, Err(error @ LinkError::Lost { .. })) => {
+            tracing::warn!(worker = index, pid, connection, %error, "connection lost");
+            pod.metrics().lost.inc();
+        }
+        (None, Err(error)) => {
+            tracing::warn!(worker = index, pid, connection, %error, "connection ended");
+        }
+        (None, Ok(_)) => {}
+    }
+}
+
+async fn greet(socket: &mut Box<dyn Socket>, welcome: &Welcome) -> Result<(), StartError> {
+    let text = serde_json::to_string(welcome).map_err(std::io::Error::from)?;
+    socket
+        .send(Packet::Text(text))
+        .await
+        .map_err(StartError::Socket)
+}
+
+/// Closes a socket for good, saying why.
+pub async fn refuse(socket: &mut Box<dyn Socket>, reason: &str) {
+    let close = Packet::Close {
+        code: CLOSE_FINAL,
+        // A close frame holds 123 bytes of reason at most; ours are ASCII.
+        reason: reason.chars().take(120).collect(),
+    };
+    let _ = timeout(Duration::from_secs(1), socket.send(close)).await;
+}
+
+fn random_hex<const BYTES: usize>() -> Result<String, StartError> {
+    let mut bytes = [0; BYTES];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut bytes).map_err(|_| StartError::Randomness)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The addresses of worker `index`.
+fn addresses(config: &Config, index: usize) -> Addresses {
+    let family = |ip: &IpAddr, v6| ip.is_ipv6() == v6;
+    let listen = config.media_ips().into_iter().map(|bind| {
+        let v6 = bind.is_ipv6();
+        let announced = config.announced.iter().find(|address| match address.parse() {
+            Ok(ip) => family(&ip, v6),
+            Err(_) => !v6, // a host name
+        });
+        let pipe = config.pipe_addresses.iter().find(|ip| family(ip, v6));
+        Address {
+            bind,
+            announced: announced.cloned(),
+            pipe: pipe.map(IpAddr::to_string),
+        }
+    });
+    Addresses {
+        listen: listen.collect(),
+        // `Config::check` has made sure that it exists.
+        rtc_port: config.rtc_port.saturating_add(index as u16),
+        range: config.rtc_port_range.clone(),
+    }
+}

@@ -1,0 +1,103 @@
+//! Where a connection's next socket comes from: the HTTP API, where the client asks to resume.
+
+use crate::pod::{Pod, SlotState};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use mafalda_link::{Attachment, Dial, DialError, Packet, SinkExt, Socket, Welcome};
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc};
+
+/// A socket whose client has shown the connection's secret.
+pub struct Resumption {
+    /// The socket, past the hello.
+    pub socket: Box<dyn Socket>,
+    /// How many frames the client has received.
+    pub received: u64,
+}
+
+/// The sockets of one connection, as they come.
+pub struct Sockets {
+    pod: Pod,
+    slot: usize,
+    welcome: Welcome,
+    receiver: Arc<Mutex<mpsc::Receiver<Resumption>>>,
+}
+
+impl Sockets {
+    /// Of the connection that `slot` serves; each socket is greeted with `welcome`.
+    pub fn new(
+        pod: Pod,
+        slot: usize,
+        welcome: Welcome,
+        receiver: mpsc::Receiver<Resumption>,
+    ) -> Self {
+        Self {
+            pod,
+            slot,
+            welcome,
+            receiver: Arc::new(Mutex::new(receiver)),
+        }
+    }
+
+    fn set_connected(&self, is: bool) {
+        self.pod.with_slot(self.slot, |slot| {
+            if let SlotState::Busy(busy) = &mut slot.state {
+                busy.connected = is;
+            }
+        });
+    }
+}
+
+impl Dial for Sockets {
+    type Candidate = Resumption;
+
+    fn dial(
+        &mut self,
+        _connected: bool,
+    ) -> Option<BoxFuture<'static, Result<Resumption, DialError>>> {
+        let receiver = self.receiver.clone();
+        let next = async move {
+            match receiver.lock().await.recv().await {
+                Some(resumption) => Ok(resumption),
+                // The pod forgot the connection, which it does when it is over.
+                None => std::future::pending().await,
+            }
+        };
+        Some(next.boxed())
+    }
+
+    fn attach(
+        &mut self,
+        resumption: Resumption,
+        received: u64,
+    ) -> BoxFuture<'_, Result<Attachment, DialError>> {
+        async move {
+            let retry = |error: &dyn std::fmt::Display| DialError::Retry(error.to_string());
+            let mut socket = resumption.socket;
+            let welcome = Welcome {
+                received,
+                ..self.welcome.clone()
+            };
+            let text = serde_json::to_string(&welcome).map_err(|error| retry(&error))?;
+            let sent = socket.send(Packet::Text(text)).await;
+            sent.map_err(|error| retry(&error))?;
+            Ok(Attachment {
+                socket,
+                received: resumption.received,
+            })
+        }
+        .boxed()
+    }
+
+    fn attached(&mut self) {
+        tracing::info!(worker = self.slot, connection = self.welcome.connection, "resumed");
+        self.pod.metrics().resumes.inc();
+        self.set_connected(true);
+    }
+
+    fn detached(&mut self, reason: &str) {
+        let connection = &self.welcome.connection;
+        tracing::info!(worker = self.slot, connection, reason, "socket lost, waiting");
+        self.set_connected(false);
+    }
+}

@@ -1,0 +1,117 @@
+//! The pod's HTTP API. Its description for programs is `openapi.json` beside this crate's manifest.
+
+mod access;
+mod socket;
+mod worker;
+
+use crate::auth::Role;
+use crate::pod::{Pod, refusal};
+use crate::status;
+use access::allow;
+use mafalda_link::{Refusal, RefusalBody};
+use serde::Serialize;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::reply::{Reply, Response};
+use warp::{Filter, Rejection};
+
+const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Roles that may read status.
+const READERS: &[Role] = &[Role::Monitor, Role::App, Role::Operator];
+
+/// Everything that the pod answers, to one client.
+pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
+    let with_pod = {
+        let pod = pod.clone();
+        warp::any().map(move || pod.clone())
+    };
+    let livez = warp::path!("livez").map(|| text(StatusCode::OK, "ok\n"));
+    let readyz = warp::path!("readyz").and(with_pod.clone()).map(ready);
+    let metrics = warp::path!("metrics").and(with_pod.clone()).map(metrics);
+    let openapi = warp::path!("openapi.json").map(|| typed("application/json", OPENAPI.to_owned()));
+    let status = warp::path!("v1" / "status")
+        .and(warp::header::headers_cloned())
+        .and(with_pod)
+        .map(status_reply);
+    let probes = warp::get().and(livez.or(readyz).unify().or(metrics).unify());
+    let reads = warp::get().and(openapi.or(status).unify());
+    probes
+        .or(reads)
+        .unify()
+        .or(worker::route(pod, peer))
+        .unify()
+        .recover(not_found)
+        .unify()
+        .boxed()
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response {
+    warp::reply::with_status(body, status).into_response()
+}
+
+fn typed(content_type: &'static str, body: String) -> Response {
+    warp::reply::with_header(body, header::CONTENT_TYPE, content_type).into_response()
+}
+
+/// A reply in JSON.
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    warp::reply::with_status(warp::reply::json(body), status).into_response()
+}
+
+/// An error in JSON, with the status that goes with its code.
+pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
+    pod.metrics().count_refusal(&error.code);
+    let status = match error.code.as_str() {
+        "unauthorized" => StatusCode::UNAUTHORIZED,
+        "forbidden" => StatusCode::FORBIDDEN,
+        "unknownConnection" => StatusCode::NOT_FOUND,
+        "versionMismatch" => StatusCode::CONFLICT,
+        "tooManyWorkers" => StatusCode::TOO_MANY_REQUESTS,
+        "draining" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let mut response = json(status, &Refusal { error });
+    if status == StatusCode::UNAUTHORIZED {
+        let bearer = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    response
+}
+
+fn ready(pod: Pod) -> Response {
+    match pod.is_ready() {
+        true => text(StatusCode::OK, "ready\n"),
+        false if pod.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        false => text(StatusCode::SERVICE_UNAVAILABLE, "workers are starting\n"),
+    }
+}
+
+fn metrics(pod: Pod) -> Response {
+    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match pod.metrics().render(status::reading(&pod)) {
+        Ok(body) => typed(OPENMETRICS, body),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "no metrics\n"),
+    }
+}
+
+fn status_reply(headers: HeaderMap, pod: Pod) -> Response {
+    match allow(&pod, &headers, READERS) {
+        Ok(_) => json(StatusCode::OK, &status::status(&pod)),
+        Err(error) => refuse(&pod, error),
+    }
+}
+
+async fn not_found(rejection: Rejection) -> Result<Response, Infallible> {
+    let error = match rejection.is_not_found() {
+        true => refusal("notFound", "there is no such path; /openapi.json lists them"),
+        false => refusal("badRequest", "this path wants another method or a WebSocket upgrade"),
+    };
+    let status = match rejection.is_not_found() {
+        true => StatusCode::NOT_FOUND,
+        false => StatusCode::BAD_REQUEST,
+    };
+    Ok(json(status, &Refusal { error }))
+}

@@ -1,0 +1,28 @@
+//! Who may ask for what.
+
+use crate::auth::{Claims, Role};
+use crate::pod::{Pod, refusal};
+use mafalda_link::RefusalBody;
+use warp::http::{HeaderMap, header};
+
+/// Checks a request's token; `None` when the pod asks for none.
+///
+/// The client learns that it may not, and nothing about why: the reason is in the pod's log.
+pub fn allow(pod: &Pod, headers: &HeaderMap, roles: &[Role]) -> Result<Option<Claims>, RefusalBody> {
+    let Some(verifier) = &pod.config().verifier else {
+        return Ok(None);
+    };
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let claims = verifier.verify(token).map_err(|error| {
+        tracing::info!(%error, "refused: token");
+        refusal("unauthorized", "a valid token is needed (MAFALDA_TOKEN)")
+    })?;
+    if !roles.contains(&claims.role) {
+        tracing::info!(role = ?claims.role, "refused: role");
+        return Err(refusal("forbidden", "this token does not allow that"));
+    }
+    Ok(Some(claims))
+}

@@ -1,0 +1,156 @@
+//! `GET /v1/worker`: a WebSocket by which an application gets a worker, or resumes.
+
+use super::{access::allow, refuse, socket::adapt};
+use crate::auth::Role;
+use crate::connection::{self, Resumption};
+use crate::pod::{Pod, Reservation, refusal};
+use crate::slot::Claim;
+use mafalda_link::{
+    Hello, MEDIASOUP_CRATE, MEDIASOUP_NPM, PROTOCOL, Packet, RefusalBody, Socket, StreamExt, header,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::timeout;
+use warp::filters::BoxedFilter;
+use warp::http::HeaderMap;
+use warp::reply::{Reply, Response};
+use warp::ws::Ws;
+use warp::{Filter, ws};
+
+/// How long a client may take for its hello.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// A hello's files and arguments fit in this, in bytes.
+const MAX_HELLO: usize = 1024 * 1024;
+
+/// Roles that may have workers.
+const APPLICATIONS: &[Role] = &[Role::App, Role::Operator];
+
+/// What the request's headers have earned the client.
+enum Admission {
+    New {
+        reservation: Reservation,
+        mediasoup: String,
+    },
+    Resume {
+        connection: String,
+    },
+}
+
+/// The route, for one client.
+pub fn route(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
+    warp::path!("v1" / "worker")
+        .and(warp::get())
+        .and(warp::header::headers_cloned())
+        .and(ws::ws())
+        .map(move |headers: HeaderMap, upgrade: Ws| {
+            let pod = pod.clone();
+            let admission = match admit(&pod, &headers, peer) {
+                Ok(admission) => admission,
+                Err(error) => {
+                    tracing::info!(%peer, code = error.code, "refused");
+                    return refuse(&pod, error);
+                }
+            };
+            // Room for the size prefix, and for frames of several messages.
+            let max = (pod.config().max_message + 4).max(MAX_HELLO);
+            upgrade
+                .max_message_size(max)
+                .max_frame_size(max)
+                .on_upgrade(move |socket| attend(pod, peer, adapt(socket), admission))
+                .into_response()
+        })
+        .boxed()
+}
+
+fn admit(pod: &Pod, headers: &HeaderMap, peer: SocketAddr) -> Result<Admission, RefusalBody> {
+    let claims = allow(pod, headers, APPLICATIONS)?;
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let protocol = header(header::PROTOCOL).unwrap_or("none");
+    if protocol != PROTOCOL {
+        return Err(refusal(
+            "versionMismatch",
+            format!(
+                "the client speaks protocol {protocol}, this pod {PROTOCOL}: use mafalda-worker \
+                 of the pod's own version, {}",
+                env!("CARGO_PKG_VERSION")
+            ),
+        ));
+    }
+    let mediasoup = header(header::MEDIASOUP).unwrap_or("unknown");
+    if ![MEDIASOUP_NPM, MEDIASOUP_CRATE].contains(&mediasoup) {
+        return Err(refusal(
+            "versionMismatch",
+            format!(
+                "the application has mediasoup {mediasoup}, this pod serves npm mediasoup \
+                 {MEDIASOUP_NPM} and crate mediasoup {MEDIASOUP_CRATE}: install that version, or \
+                 use a pod built for yours"
+            ),
+        ));
+    }
+    if let Some(connection) = header(header::CONNECTION) {
+        if !pod.has_connection(connection) {
+            return Err(unknown_connection());
+        }
+        return Ok(Admission::Resume {
+            connection: connection.to_owned(),
+        });
+    }
+    let subject = claims.as_ref().and_then(|claims| claims.sub.clone());
+    let client = subject.unwrap_or_else(|| peer.ip().to_string());
+    let limit = claims.and_then(|claims| claims.limits.workers);
+    Ok(Admission::New {
+        reservation: pod.reserve(&client, limit)?,
+        mediasoup: mediasoup.to_owned(),
+    })
+}
+
+fn unknown_connection() -> RefusalBody {
+    refusal(
+        "unknownConnection",
+        "this pod has no such connection: its time is over, or the pod was restarted",
+    )
+}
+
+/// Takes the client's hello and gives it what it was admitted to.
+async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admission: Admission) {
+    let problem = match (hello(&mut socket).await, admission) {
+        (Ok(Hello::Start(start)), Admission::New { reservation, mediasoup }) => {
+            pod.give_worker(Claim {
+                socket,
+                start,
+                mediasoup,
+                peer: peer.to_string(),
+                reservation,
+            });
+            return;
+        }
+        (Ok(Hello::Resume(resume)), Admission::Resume { connection }) => {
+            match pod.resumption(&connection, &resume.key) {
+                Some(sockets) => {
+                    let received = resume.received;
+                    // A connection that has just ended drops it.
+                    let _ = sockets.send(Resumption { socket, received }).await;
+                    return;
+                }
+                None => unknown_connection().message,
+            }
+        }
+        (Ok(_), _) => "the hello does not fit the request's headers".to_owned(),
+        (Err(problem), _) => problem,
+    };
+    tracing::info!(%peer, problem, "refused");
+    connection::refuse(&mut socket, &problem).await;
+}
+
+async fn hello(socket: &mut Box<dyn Socket>) -> Result<Hello, String> {
+    match timeout(HELLO, socket.next()).await {
+        Ok(Some(Ok(Packet::Text(text)))) => {
+            serde_json::from_str(&text).map_err(|error| format!("the hello is malformed: {error}"))
+        }
+        Ok(Some(Ok(_))) => Err("the first message must be a hello, as text".to_owned()),
+        Ok(Some(Err(error))) => Err(error.to_string()),
+        Ok(None) => Err("the client went away".to_owned()),
+        Err(_) => Err(format!("no hello in {} s", HELLO.as_secs())),
+    }
+}

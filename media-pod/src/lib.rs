@@ -1,0 +1,30 @@
+//! The media pod: a supervisor of mediasoup workers, their connections to applications, and the
+//! pod's HTTP API.
+//!
+//! - [`Pod`] is the shared state: which workers there are, who has them, what may be asked for.
+//! - `slot` keeps one worker process alive and serves one connection after another on it.
+//! - `process`, `connection` and `translate` carry the channel between a connection and a process.
+//! - `http` answers requests; `auth` says who may ask.
+//!
+//! Nothing in here knows of Kubernetes.
+
+#![forbid(unsafe_code)]
+
+pub mod auth;
+mod config;
+mod connection;
+mod cpu;
+mod http;
+mod inventory;
+mod listen_infos;
+mod metrics;
+mod pod;
+mod process;
+mod serve;
+mod slot;
+mod status;
+mod translate;
+
+pub use config::{Config, ConfigError, ListenInfos, Tls};
+pub use pod::Pod;
+pub use serve::{Shutdown, base_url, run};

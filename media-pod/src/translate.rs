@@ -1,0 +1,184 @@
+//! What happens to messages between an application and its worker: they are checked, counted and,
+//! where the pod has a say, rewritten. Pure: messages in, messages out.
+
+use crate::inventory::Inventory;
+use crate::listen_infos::{ForApplication, ForWorker, Rewriter};
+use bytes::{Bytes, BytesMut};
+use mafalda_channel::fbs::notification::BodyRef;
+use mafalda_channel::fbs::response::Response as OwnedResponse;
+use mafalda_channel::{Message, ViewError, encode_response, messages, view};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What becomes of a batch of the application's messages.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Inbound {
+    /// To the worker, in this order.
+    pub to_worker: Vec<Bytes>,
+    /// Answers of the pod itself.
+    pub to_application: Vec<Bytes>,
+    /// How many messages there were.
+    pub messages: u64,
+    /// What was wrong with those that go nowhere, for the log.
+    pub malformed: Vec<String>,
+}
+
+/// Stands between one application and one worker.
+pub struct Translator {
+    /// `None` with the application's own listen infos.
+    rewriter: Option<Rewriter>,
+    /// What the worker carries, shared with `/v1/status`.
+    inventory: Arc<Mutex<Inventory>>,
+}
+
+impl Translator {
+    /// For a worker that was started just now.
+    pub fn new(rewriter: Option<Rewriter>, inventory: Arc<Mutex<Inventory>>) -> Self {
+        Self {
+            rewriter,
+            inventory,
+        }
+    }
+
+    fn with_inventory<T>(&self, look: impl FnOnce(&mut Inventory) -> T) -> T {
+        look(&mut self.inventory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes messages of the application. The worker gets no message that is not sound in every
+    /// part, as it trusts what it reads: a malformed request is answered with an error.
+    pub fn inbound(&mut self, batch: &Bytes) -> Inbound {
+        let mut result = Inbound::default();
+        for message in messages(batch) {
+            result.messages += 1;
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => {
+                    result.malformed.push(error.to_string());
+                    break;
+                }
+            };
+            if let Err(error) = check(&message) {
+                result.malformed.push(error.to_string());
+                result.to_application.extend(error_response(&message, &error));
+                continue;
+            }
+            match self.rewrite_request(&message) {
+                Ok(ForWorker::Unchanged) => {
+                    self.with_inventory(|inventory| inventory.observe_request(&message));
+                    result.to_worker.push(message);
+                }
+                Ok(ForWorker::Instead(instead)) => {
+                    self.with_inventory(|inventory| {
+                        instead.iter().for_each(|message| inventory.observe_request(message));
+                    });
+                    result.to_worker.extend(instead);
+                }
+                Ok(ForWorker::Answer(answer)) => result.to_application.push(answer),
+                Err(error) => {
+                    result.malformed.push(error.to_string());
+                    result.to_application.extend(error_response(&message, &error));
+                }
+            }
+        }
+        if result.to_worker.len() as u64 == result.messages && is_whole(&result.to_worker, batch) {
+            // Nothing was changed: one piece, as it came.
+            result.to_worker = vec![batch.clone()];
+        }
+        result
+    }
+
+    fn rewrite_request(&mut self, message: &Bytes) -> Result<ForWorker, ViewError> {
+        match &mut self.rewriter {
+            Some(rewriter) => rewriter.on_request(message),
+            None => Ok(ForWorker::Unchanged),
+        }
+    }
+
+    /// Takes messages of the worker; returns those for the application and how many there were.
+    pub fn outbound(&mut self, batch: Bytes) -> Result<(Bytes, u64), ViewError> {
+        let mut count = 0;
+        let mut changed = false;
+        let mut parts = Vec::new();
+        for message in messages(&batch) {
+            let message = message?;
+            count += 1;
+            self.with_inventory(|inventory| {
+                inventory.observe_response(&message);
+                inventory.observe_notification(&message);
+            });
+            let rewritten = match &mut self.rewriter {
+                Some(rewriter) => rewriter.on_response(&message)?,
+                None => ForApplication::Unchanged,
+            };
+            match rewritten {
+                ForApplication::Unchanged => parts.push(message),
+                ForApplication::Instead(instead) => {
+                    changed = true;
+                    parts.push(instead);
+                }
+                ForApplication::Nothing => changed = true,
+            }
+        }
+        Ok((if changed { join(&parts) } else { batch }, count))
+    }
+}
+
+/// Whether the parts are all of `batch`, one after the other and uncopied.
+fn is_whole(parts: &[Bytes], batch: &Bytes) -> bool {
+    let mut expected = batch.as_ptr();
+    for part in parts {
+        if part.as_ptr() != expected {
+            return false;
+        }
+        expected = expected.wrapping_add(part.len());
+    }
+    expected == batch.as_ptr().wrapping_add(batch.len())
+}
+
+/// The messages as one piece.
+pub fn join(parts: &[Bytes]) -> Bytes {
+    match parts {
+        [] => Bytes::new(),
+        [one] => one.clone(),
+        _ => {
+            let mut joined = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+            parts.iter().for_each(|part| joined.extend_from_slice(part));
+            joined.freeze()
+        }
+    }
+}
+
+/// Whether every part of a message of the application is sound.
+fn check(message: &Bytes) -> Result<(), ViewError> {
+    match view(message)? {
+        Message::Request(_) => mafalda_channel::request(message).map(drop),
+        Message::Notification(notification) => match notification.body()? {
+            // Media of direct transports: one vector of bytes, not worth decoding.
+            Some(BodyRef::ProducerSendNotification(send)) => Ok(send.data().map(drop)?),
+            Some(BodyRef::TransportSendRtcpNotification(send)) => Ok(send.data().map(drop)?),
+            _ => mafalda_channel::notification(message).map(drop),
+        },
+        Message::Response(_) => Err(kind("response")),
+        Message::Log(_) => Err(kind("log line")),
+    }
+}
+
+fn kind(got: &'static str) -> ViewError {
+    ViewError::Kind {
+        expected: "request or notification",
+        got,
+    }
+}
+
+/// The answer to a malformed request, if it can be told which one it is.
+fn error_response(message: &Bytes, error: &ViewError) -> Option<Bytes> {
+    let Ok(Message::Request(request)) = view(message) else {
+        return None;
+    };
+    Some(encode_response(&OwnedResponse {
+        id: request.id,
+        accepted: false,
+        body: None,
+        error: Some("TypeError".to_owned()),
+        reason: Some(format!("malformed request: {error}")),
+    }))
+}
