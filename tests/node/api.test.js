@@ -1,0 +1,56 @@
+// /openapi.json is what the pod does: its paths are there, and /v1/status has just the fields it says.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { createWorker } from '../lib/application.js';
+import { startPod } from '../lib/pod.js';
+
+test('every path that the description names exists, and answers as it says', async (t) => {
+  const pod = await startPod(t);
+  const description = await (await pod.get('/openapi.json')).json();
+  const paths = Object.entries(description.paths);
+  assert.ok(paths.length > 4);
+  for (const [path, { get }] of paths) {
+    const response = await pod.get(path);
+    const type = response.headers.get('content-type') ?? '';
+    const described = get.responses[response.status];
+    assert.ok(described, `${path} answers ${response.status}`);
+    const types = Object.keys(described.content);
+    assert.ok(
+      types.some((known) => type.startsWith(known)),
+      `${path} answers ${type}`,
+    );
+  }
+});
+
+test('/v1/status has the fields that the description names, no more and no fewer', async (t) => {
+  const pod = await startPod(t);
+  await createWorker(t, pod);
+  const { components } = await (await pod.get('/openapi.json')).json();
+  compare(await pod.status(), { $ref: '#/components/schemas/Status' }, 'status');
+
+  function compare(value, schema, where) {
+    if (schema.$ref) schema = components.schemas[schema.$ref.split('/').at(-1)];
+    if (schema.oneOf)
+      schema = schema.oneOf.find(({ type }) => (type === 'null') === (value === null));
+    if (schema.$ref) return compare(value, schema, where);
+    if (schema.enum) assert.ok(schema.enum.includes(value), `${where} is ${value}`);
+    for (const type of [schema.type ?? []].flat().slice(0, 1)) {
+      const actual = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value;
+      const expected = type === 'integer' ? 'number' : type;
+      assert.ok(
+        [schema.type].flat().includes(actual) || actual === expected,
+        `${where}: ${actual}`,
+      );
+    }
+    if (schema.type === 'array') {
+      assert.ok(value.length > 0, `${where} is empty`);
+      value.forEach((item, index) => compare(item, schema.items, `${where}[${index}]`));
+    }
+    if (schema.type === 'object' && schema.properties) {
+      assert.deepEqual(Object.keys(value).sort(), Object.keys(schema.properties).sort(), where);
+      for (const [name, property] of Object.entries(schema.properties)) {
+        compare(value[name], property, `${where}.${name}`);
+      }
+    }
+  }
+});
