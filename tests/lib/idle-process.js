@@ -1,9 +1,9 @@
 // Opens many TCP connections, says on each what it is told, and holds them.
-//   node idle-process.js PORT COUNT FIRST_BYTES
+//   node idle-process.js PORT COUNT FIRST_BYTES_IN_BASE64
 import net from 'node:net';
 
 const [port, count] = process.argv.slice(2, 4).map(Number);
-const words = process.argv[4] ?? '';
+const words = Buffer.from(process.argv[4] ?? '', 'base64');
 let open = 0;
 let refused = 0;
 let closed = 0;
@@ -18,7 +18,7 @@ function next() {
   socket.on('connect', () => {
     connected = true;
     open++;
-    if (words) socket.write(words);
+    if (words.length > 0) socket.write(words);
     next();
   });
   socket.on('data', () => {});

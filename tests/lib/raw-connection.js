@@ -4,6 +4,9 @@ import { mediasoup } from './application.js';
 import { scopeOf } from './scope.js';
 import { event, until } from './until.js';
 
+/** The close code after which nobody resumes. */
+const CLOSE_FINAL = 4000;
+
 /**
  * @typedef {object} RawOptions
  * @property {string} [token]
@@ -101,16 +104,30 @@ export class RawConnection {
 
   /** What the worker wrote to its standard error, or the pod for it. */
   get stderr() {
-    const mark = Buffer.from('02ffffff', 'hex');
+    return Buffer.concat(this.#marked('02ffffff')).toString();
+  }
+
+  /** Whether the worker has ended. */
+  get hasExited() {
+    return this.#marked('05ffffff').length > 0;
+  }
+
+  /** @param {string} mark  hex */
+  #marked(mark) {
     return this.frames
-      .filter((frame) => frame.subarray(0, 4).equals(mark))
-      .map((frame) => frame.subarray(4).toString())
-      .join('');
+      .filter((frame) => frame.subarray(0, 4).toString('hex') === mark)
+      .map((frame) => frame.subarray(4));
   }
 
   /** @param {unknown} value  sent as JSON */
   hello(value) {
     this.socket.send(JSON.stringify(value));
+  }
+
+  /** Gives the worker up for good, as a relay does at its end. */
+  giveUp() {
+    this.socket.close(CLOSE_FINAL, 'the test is done');
+    return this.isClosed();
   }
 
   /** Waits until the pod has closed it. */

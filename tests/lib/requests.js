@@ -36,6 +36,8 @@ export function request(id, method = Method.WORKER_DUMP) {
  * @param {number} id
  */
 export function answers(frame, id) {
+  // Above this the first four bytes mark another kind of frame.
+  if (frame.length < 4 || frame.readUInt32LE(0) > 0x0fffffff) return false;
   for (let at = 0; at + 4 <= frame.length; at += 4 + frame.readUInt32LE(at)) {
     const message = Message.getSizePrefixedRootAsMessage(new ByteBuffer(frame.subarray(at)));
     if (message.dataType() !== Body.Response) continue;

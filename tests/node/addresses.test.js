@@ -276,7 +276,6 @@ async function assertPiped(t, near, far) {
   const producer = await source.produce({ kind: 'audio', rtpParameters: opus(99) });
   const piped = await near.pipe.consume({ producerId: producer.id });
   const arrived = await far.pipe.produce({
-    id: producer.id,
     kind: 'audio',
     rtpParameters: piped.rtpParameters,
   });
