@@ -11,6 +11,9 @@ pub const PREFIX: usize = 4;
 pub const MAX_MESSAGE: usize = 8_388_608;
 
 /// Room that [`Decoder::buffer_mut`] offers at least, in bytes.
+const LEAST_ROOM: usize = 4 * 1024;
+
+/// Room that it makes when there is less, in bytes.
 const READ_ROOM: usize = 64 * 1024;
 
 /// Why a stream cannot be cut into messages. It cannot be read any further: where the next message
@@ -48,10 +51,12 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The buffer to read the stream into, with room for 64 KiB or more at its end. Only append
+    /// The buffer to read the stream into, with room for 4 KiB or more at its end. Only append
     /// to it. Memory follows the bytes that came, never the size that a prefix claims.
+    ///
+    /// Messages taken off it keep the 64 KiB alive that they lie in, so one such piece serves many.
     pub fn buffer_mut(&mut self) -> &mut BytesMut {
-        if self.buffer.capacity() - self.buffer.len() < READ_ROOM {
+        if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM {
             self.buffer.reserve(READ_ROOM);
         }
         &mut self.buffer

@@ -8,10 +8,13 @@
 //! *Guarantees*: what a [`Decoder`] yields are exactly the bytes that were pushed, in their order
 //! and uncopied. No input makes a function of this crate panic.
 
+mod bodies;
+mod check;
 mod frame;
 mod owned;
 mod view;
 
+pub use check::check;
 pub use frame::{Decoder, FrameError, MAX_MESSAGE, Messages, PREFIX, messages};
 /// The channel's schema: the types that mediasoup's own `.fbs` files describe.
 pub use mediasoup_sys::fbs;

@@ -3,6 +3,7 @@
 use crate::frame::{FrameError, PREFIX, whole_size};
 use mediasoup_sys::fbs;
 use planus::ReadAsRoot;
+use std::fmt::{self, Debug, Formatter};
 use thiserror::Error;
 
 /// Why a message cannot be understood.
@@ -20,6 +21,12 @@ pub enum ViewError {
         expected: &'static str,
         got: &'static str,
     },
+    /// It has no body or another than requests of this method have.
+    #[error("the body does not belong to a {0:?} request")]
+    RequestBody(fbs::request::Method),
+    /// It has no body or another than notifications of this event have.
+    #[error("the body does not belong to a {0:?} notification")]
+    NotificationBody(fbs::notification::Event),
     /// To decode it would take memory out of proportion to its size.
     #[error("the message's parts add up to more than its size")]
     Amplified,
@@ -42,7 +49,7 @@ pub enum Message<'a> {
 }
 
 /// A request of the library to its worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub id: u32,
     pub method: fbs::request::Method,
@@ -59,7 +66,7 @@ impl<'a> Request<'a> {
 }
 
 /// A worker's answer to a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Response<'a> {
     /// The request's id.
     pub id: u32,
@@ -78,7 +85,7 @@ impl<'a> Response<'a> {
 }
 
 /// An event, from the worker or to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Notification<'a> {
     /// What the event is about; the worker's process id for the worker itself.
     pub handler_id: &'a str,
@@ -90,6 +97,38 @@ impl<'a> Notification<'a> {
     /// What the notification carries. Its fields are checked as they are read.
     pub fn body(&self) -> Result<Option<fbs::notification::BodyRef<'a>>, ViewError> {
         Ok(self.table.body()?)
+    }
+}
+
+// Without the body: a message may refer to one part many times, and its text would be far larger
+// than itself.
+impl Debug for Request<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("handler_id", &self.handler_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for Response<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("id", &self.id)
+            .field("accepted", &self.accepted)
+            .field("error", &self.error)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for Notification<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notification")
+            .field("handler_id", &self.handler_id)
+            .field("event", &self.event)
+            .finish_non_exhaustive()
     }
 }
 

@@ -205,16 +205,124 @@ fn shared_parts_are_not_multiplied() {
     let message = [&(payload.len() as u32).to_le_bytes(), payload].concat();
     assert!(message.len() < 50_000);
 
-    assert!(view(&message).is_ok());
+    let seen = view(&message).unwrap();
+    assert!(format!("{seen:?}").len() < 500, "nor in a log");
     assert!(matches!(
         mafalda_channel::request(&message),
         Err(ViewError::Amplified)
     ));
 }
 
+/// A worker dies of a request whose body is missing or another method's.
+#[test]
+fn only_a_body_of_its_method_passes_the_check() {
+    let create_server = sample_request();
+    check_is(&create_server, true);
+    for method in request::Method::ENUM_VALUES {
+        let with_body = request::Request {
+            method,
+            ..create_server.clone()
+        };
+        let without = request::Request {
+            method,
+            body: None,
+            ..create_server.clone()
+        };
+        let needs_one = !BODILESS.contains(&method);
+        let is_its_own = method == request::Method::WorkerCreateWebrtcserver;
+        check_is(&with_body, is_its_own || !needs_one);
+        check_is(&without, !needs_one);
+    }
+
+    let notification = sample_notification();
+    assert!(mafalda_channel::check(&encode_notification(&notification)).is_ok());
+    for event in [
+        notification::Event::ProducerSend,
+        notification::Event::DataproducerSend,
+    ] {
+        let notification = notification::Notification {
+            event,
+            ..notification.clone()
+        };
+        let error = mafalda_channel::check(&encode_notification(&notification)).unwrap_err();
+        assert!(matches!(error, ViewError::NotificationBody(_)), "{error}");
+    }
+}
+
+fn check_is(request: &request::Request, passes: bool) {
+    let checked = mafalda_channel::check(&encode_request(request));
+    match checked {
+        Ok(()) => assert!(passes, "{request:?}"),
+        Err(ViewError::RequestBody(method)) => assert!(!passes, "{method:?}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The methods of which mediasoup's worker reads no body.
+const BODILESS: [request::Method; 28] = {
+    use request::Method::*;
+    [
+        WorkerDump,
+        WorkerGetResourceUsage,
+        WebrtcserverDump,
+        RouterDump,
+        TransportDump,
+        TransportGetStats,
+        TransportConnect,
+        TransportRestartIce,
+        ProducerDump,
+        ProducerGetStats,
+        ProducerPause,
+        ProducerResume,
+        ConsumerDump,
+        ConsumerGetStats,
+        ConsumerPause,
+        ConsumerResume,
+        ConsumerRequestKeyFrame,
+        DataproducerDump,
+        DataproducerGetStats,
+        DataproducerPause,
+        DataproducerResume,
+        DataconsumerDump,
+        DataconsumerGetStats,
+        DataconsumerPause,
+        DataconsumerResume,
+        DataconsumerGetBufferedAmount,
+        RtpobserverPause,
+        RtpobserverResume,
+    ]
+};
+
+#[test]
+fn what_only_a_worker_sends_fails_the_check() {
+    let error = mafalda_channel::check(&encode_response(&sample_response())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "expected a request or notification, got a response"
+    );
+}
+
+#[test]
+fn real_requests_pass_the_check() {
+    assert!(mafalda_channel::check(&bytes(NODE_REQUEST)).is_ok());
+    let megabyte = request::Request {
+        id: 1,
+        method: request::Method::DataconsumerSend,
+        handler_id: "consumer".into(),
+        body: Some(request::Body::DataConsumerSendRequest(Box::new(
+            fbs::data_consumer::SendRequest {
+                ppid: 53,
+                data: vec![255; 1 << 20],
+            },
+        ))),
+    };
+    assert!(mafalda_channel::check(&encode_request(&megabyte)).is_ok());
+}
+
 /// Looks at everything that can be looked at; what it finds does not matter.
 fn look(message: &[u8]) {
     let _ = format!("{:?}", view(message)).len();
+    let _ = mafalda_channel::check(message);
     let _ = mafalda_channel::request(message);
     let _ = mafalda_channel::response(message);
     let _ = mafalda_channel::notification(message);
