@@ -55,11 +55,17 @@ fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
 pub fn keygen(arguments: &KeygenArguments) -> Result<(), Box<dyn Error>> {
     let keys = generate_keys()?;
     fs::create_dir_all(&arguments.out)?;
-    let (private, public) = (arguments.out.join("mafalda.key"), arguments.out.join("mafalda.pub"));
+    let (private, public) = (
+        arguments.out.join("mafalda.key"),
+        arguments.out.join("mafalda.pub"),
+    );
     write_new(&private, 0o600, &keys.private)?;
     write_new(&public, 0o644, &keys.public)?;
     println!("{} signs tokens, keep it secret", private.display());
-    println!("{} is for the pods: mafalda serve --token-key", public.display());
+    println!(
+        "{} is for the pods: mafalda serve --token-key",
+        public.display()
+    );
     Ok(())
 }
 

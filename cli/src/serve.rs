@@ -2,12 +2,15 @@
 
 use mafalda_media_pod::auth::Verifier;
 use mafalda_media_pod::{Config, ListenInfos, Pod, Shutdown, Tls};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+const MAX_MESSAGE: u32 = mafalda_channel::MAX_MESSAGE as u32;
 
 /// How log lines look.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -37,11 +40,11 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1024)]
     max_connections: usize,
     /// The largest channel message, in bytes: mediasoup's own limit is the default and the maximum.
-    #[arg(long, default_value_t = 4_194_304, value_parser = clap::value_parser!(u32).range(65_536..=4_194_304))]
+    #[arg(long, default_value_t = MAX_MESSAGE, value_parser = clap::value_parser!(u32).range(65_536..=i64::from(MAX_MESSAGE)))]
     max_message_bytes: u32,
     /// What may be unacknowledged on a worker's connection, in bytes, in each direction: past it
     /// the sender waits.
-    #[arg(long, default_value_t = 8 * 1024 * 1024)]
+    #[arg(long, default_value_t = 1024 * 1024)]
     buffer_bytes: usize,
     /// How long a worker is kept when its connection is broken, in seconds.
     #[arg(long, default_value_t = 30)]
@@ -117,8 +120,9 @@ impl Arguments {
         let verifier = match &self.token_key {
             None => None,
             Some(path) => {
-                let wrong =
-                    |what: &dyn std::fmt::Display| format!("--token-key {}: {what}", path.display());
+                let wrong = |what: &dyn std::fmt::Display| {
+                    format!("--token-key {}: {what}", path.display())
+                };
                 let key = std::fs::read(path).map_err(|error| wrong(&error))?;
                 Some(Verifier::new(&key, &self.cluster).map_err(|error| wrong(&error))?)
             }
@@ -172,15 +176,52 @@ fn start_logs(format: LogFormat) {
         .with_writer(std::io::stderr)
         .with_target(false);
     match format {
-        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => logs
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
+
+/// Descriptors that a worker's connection takes: its socket, the worker's channel and output.
+const DESCRIPTORS_PER_WORKER: usize = 6;
+
+/// Descriptors for everything else.
+const OTHER_DESCRIPTORS: usize = 64;
+
+/// Raises the limit of open files as far as it may go, and keeps connections under it.
+fn fit_file_limit(config: &mut Config) {
+    raise_file_limit();
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let rest =
+        limit.saturating_sub(OTHER_DESCRIPTORS + config.max_workers * DESCRIPTORS_PER_WORKER);
+    if rest < config.max_connections {
+        tracing::warn!(
+            open_files = limit,
+            max_connections = rest,
+            "fewer connections than --max-connections: the limit of open files is low (ulimit -n)"
+        );
+        config.max_connections = rest.max(1);
+    }
+}
+
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 
 /// Runs a pod until it is told to stop.
 pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     start_logs(arguments.log_format);
-    let config = arguments.config()?;
+    let mut config = arguments.config()?;
+    fit_file_limit(&mut config);
     // One thread: a pod forwards small messages, and waking a second thread for each costs more
     // than it gains. Media never comes here.
     let runtime = tokio::runtime::Builder::new_current_thread()

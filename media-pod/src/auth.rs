@@ -170,11 +170,7 @@ mod tests {
             aud: "there".into(),
             ..claims()
         };
-        for (key, claims) in [
-            (&others, claims()),
-            (&keys, old),
-            (&keys, elsewhere),
-        ] {
+        for (key, claims) in [(&others, claims()), (&keys, old), (&keys, elsewhere)] {
             let token = sign(key.private.as_bytes(), &claims).unwrap();
             assert!(verifier.verify(Some(&token)).is_err(), "{claims:?}");
         }

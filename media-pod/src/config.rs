@@ -51,7 +51,7 @@ pub struct Config {
     pub max_workers_per_client: usize,
     /// HTTP connections at once, workers' connections not counted.
     pub max_connections: usize,
-    /// The largest channel message, in bytes.
+    /// The largest channel message, in bytes with its prefix.
     pub max_message: usize,
     /// What may be unacknowledged on a connection, in bytes, in each direction.
     pub window: usize,
@@ -129,7 +129,10 @@ impl Config {
         }
         let (first_plain, last_plain) = (*self.rtc_port_range.start(), *self.rtc_port_range.end());
         if first_plain == 0 || first_plain > last_plain {
-            return Err(wrong("--rtc-port-range", "FIRST-LAST, FIRST at least 1 and at most LAST"));
+            return Err(wrong(
+                "--rtc-port-range",
+                "FIRST-LAST, FIRST at least 1 and at most LAST",
+            ));
         }
         if usize::from(first_plain) <= last && last_plain >= self.rtc_port {
             return Err(wrong(
@@ -147,7 +150,10 @@ impl Config {
         }
         for v6 in [false, true] {
             if self.rtc_ips.iter().filter(|ip| ip.is_ipv6() == v6).count() > 1 {
-                return Err(wrong("--rtc-ip", "one address of each family (IPv4, IPv6) at most"));
+                return Err(wrong(
+                    "--rtc-ip",
+                    "one address of each family (IPv4, IPv6) at most",
+                ));
             }
         }
         Ok(())

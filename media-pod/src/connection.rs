@@ -13,16 +13,15 @@ use crate::process::{Orders, WorkerProcess, send_signal};
 use crate::slot::Claim;
 use crate::translate::Translator;
 use crate::{Config, ListenInfos};
-use files::FilesError;
-use mafalda_link::{
-    CLOSE_FINAL, End, Exit, LinkError, Packet, SinkExt, Socket, Timing, Welcome, drive,
-};
+use files::{Arguments, FilesError};
+use mafalda_link::{End, Exit, LinkError, Packet, SinkExt, Socket, Start, Timing, Welcome, drive};
 use resume::Sockets;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use worker_side::{FromWorker, ToWorker};
 
 /// How long a worker may take to end by itself once its connection is over.
 const END: Duration = Duration::from_secs(2);
@@ -69,29 +68,17 @@ async fn connect(
         peer,
         reservation,
     } = claim;
-    let arguments = match files::place(&start) {
-        Ok(arguments) => arguments,
+    let config = pod.config();
+    // The files that the arguments name live as long as this.
+    let (_arguments, welcome) = match prepare(config, &mut process, &start, &mediasoup) {
+        Ok(prepared) => prepared,
         Err(error) => {
             refuse(&mut socket, &error.to_string()).await;
-            return Err(error.into());
+            return Err(error);
         }
     };
-    process.give_orders(&Orders {
-        version: &mediasoup,
-        pid: start.pid,
-        args: &arguments.args,
-    })?;
-    let (id, key) = (random_hex::<6>()?, random_hex::<16>()?);
-    let config = pod.config();
-    let welcome = Welcome {
-        connection: id.clone(),
-        key: key.clone(),
-        grace_seconds: config.grace.as_secs(),
-        window: config.window,
-        max_frame: config.max_message + 4,
-        received: 0,
-    };
     greet(&mut socket, &welcome).await?;
+    let (id, key) = (welcome.connection.clone(), welcome.key.clone());
 
     let (sockets, receiver) = mpsc::channel(1);
     pod.add_connection(&id, Resumable { key, sockets });
@@ -110,30 +97,69 @@ async fn connect(
     let pid = process.pid;
     tracing::info!(worker = index, pid, connection = id, peer, "worker given");
 
-    let rewriter = (config.listen_infos == ListenInfos::Pod)
-        .then(|| Rewriter::new(addresses(config, index)));
+    let rewriter =
+        (config.listen_infos == ListenInfos::Pod).then(|| Rewriter::new(addresses(config, index)));
     let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory)));
-    let (mut from_worker, mut to_worker) = worker_side::split(process, translator, pod.clone());
-    let mut dial = Sockets::new(pod.clone(), index, welcome, receiver);
-    let timing = Timing::with_grace(config.grace);
+    let (exited, exit) = oneshot::channel();
+    let sides = worker_side::split(process, translator, pod.clone(), exited);
+    let dial = Sockets::new(pod.clone(), index, welcome, receiver);
+    tokio::spawn(carry(pod.clone(), index, pid, id, socket, dial, sides));
+    // The slot is free when the process has ended, also while its application is yet to hear of it.
+    let _ = exit.await;
+    pod.with_slot(index, |slot| slot.claimed = false);
+    drop(reservation);
+    Ok(())
+}
+
+/// Carries the connection to its end, and the process too.
+async fn carry(
+    pod: Pod,
+    slot: usize,
+    pid: u32,
+    id: String,
+    socket: Box<dyn Socket>,
+    mut dial: Sockets,
+    (mut from_worker, mut to_worker): (FromWorker, ToWorker),
+) {
+    let (window, timing) = (pod.config().window, Timing::with_grace(pod.config().grace));
     let connection = drive(
         &mut from_worker,
         &mut to_worker,
         &mut dial,
         socket,
-        config.window,
+        window,
         timing,
     );
-    let result = until_stopped(pod, pid, connection).await;
-
+    let result = until_stopped(&pod, pid, connection).await;
     pod.remove_connection(&id);
-    report(pod, index, pid, &id, &result, from_worker.exit());
+    report(&pod, slot, pid, &id, &result, from_worker.exit());
     // A worker whose requests end closes what it carries, and itself.
     drop(to_worker);
     from_worker.end_within(END).await;
-    pod.with_slot(index, |slot| slot.claimed = false);
-    drop(reservation);
-    Ok(())
+}
+
+/// Gives the process its orders and makes the connection's names.
+fn prepare(
+    config: &Config,
+    process: &mut WorkerProcess,
+    start: &Start,
+    mediasoup: &str,
+) -> Result<(Arguments, Welcome), StartError> {
+    let arguments = files::place(start)?;
+    process.give_orders(&Orders {
+        version: mediasoup,
+        pid: start.pid,
+        args: &arguments.args,
+    })?;
+    let welcome = Welcome {
+        connection: random_hex::<6>()?,
+        key: random_hex::<16>()?,
+        grace_seconds: config.grace.as_secs(),
+        window: config.window,
+        max_frame: config.max_message,
+        received: 0,
+    };
+    Ok((arguments, welcome))
 }
 
 /// Runs the connection; once the pod stops, the worker is told to end and soon after made to.
@@ -192,12 +218,8 @@ async fn greet(socket: &mut Box<dyn Socket>, welcome: &Welcome) -> Result<(), St
 
 /// Closes a socket for good, saying why.
 pub async fn refuse(socket: &mut Box<dyn Socket>, reason: &str) {
-    let close = Packet::Close {
-        code: CLOSE_FINAL,
-        // A close frame holds 123 bytes of reason at most; ours are ASCII.
-        reason: reason.chars().take(120).collect(),
-    };
-    let _ = timeout(Duration::from_secs(1), socket.send(close)).await;
+    let close = socket.send(Packet::close_final(reason));
+    let _ = timeout(Duration::from_secs(1), close).await;
 }
 
 fn random_hex<const BYTES: usize>() -> Result<String, StartError> {
@@ -212,10 +234,13 @@ fn addresses(config: &Config, index: usize) -> Addresses {
     let family = |ip: &IpAddr, v6| ip.is_ipv6() == v6;
     let listen = config.media_ips().into_iter().map(|bind| {
         let v6 = bind.is_ipv6();
-        let announced = config.announced.iter().find(|address| match address.parse() {
-            Ok(ip) => family(&ip, v6),
-            Err(_) => !v6, // a host name
-        });
+        let announced = config
+            .announced
+            .iter()
+            .find(|address| match address.parse() {
+                Ok(ip) => family(&ip, v6),
+                Err(_) => !v6, // a host name
+            });
         let pipe = config.pipe_addresses.iter().find(|ip| family(ip, v6));
         Address {
             bind,

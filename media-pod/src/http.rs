@@ -1,7 +1,7 @@
 //! The pod's HTTP API. Its description for programs is `openapi.json` beside this crate's manifest.
 
 mod access;
-mod socket;
+mod upgrade;
 mod worker;
 
 use crate::auth::Role;
@@ -76,7 +76,9 @@ pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
     let mut response = json(status, &Refusal { error });
     if status == StatusCode::UNAUTHORIZED {
         let bearer = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, bearer);
     }
     response
 }
@@ -106,8 +108,14 @@ fn status_reply(headers: HeaderMap, pod: Pod) -> Response {
 
 async fn not_found(rejection: Rejection) -> Result<Response, Infallible> {
     let error = match rejection.is_not_found() {
-        true => refusal("notFound", "there is no such path; /openapi.json lists them"),
-        false => refusal("badRequest", "this path wants another method or a WebSocket upgrade"),
+        true => refusal(
+            "notFound",
+            "there is no such path; /openapi.json lists them",
+        ),
+        false => refusal(
+            "badRequest",
+            "this path wants another method or a WebSocket upgrade",
+        ),
     };
     let status = match rejection.is_not_found() {
         true => StatusCode::NOT_FOUND,

@@ -39,16 +39,6 @@ use mafalda_channel::{
 use refusal::Refusal;
 use std::collections::HashMap;
 
-/// Who chooses the addresses and ports on which workers listen.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Mode {
-    /// The pod: requests are rewritten by a [`Rewriter`].
-    #[default]
-    Pod,
-    /// The application, which runs on the pod's own host: requests stay as they are.
-    Application,
-}
-
 /// Id of the pod's own WebRtcServer. Libraries name theirs with UUIDs.
 pub const OWN_WEBRTC_SERVER: &str = "mafalda-media-pod";
 

@@ -114,16 +114,26 @@ impl Default for Metrics {
             register!("channel_messages", "Channel messages carried");
         let bytes: Family<DirectionLabel, Counter> =
             register!("channel", "Bytes of channel messages carried", Unit::Bytes);
-        let refusals: Family<CodeLabel, Counter> =
-            register!("refusals", "Requests for a worker that were refused, by reason");
-        let worker_deaths: Counter =
-            register!("worker_deaths", "Worker processes that ended without being asked to");
-        let resumes: Counter =
-            register!("connection_resumes", "Connections that a new socket took up again");
-        let lost: Counter =
-            register!("connections_lost", "Connections that no socket took up again in time");
-        let malformed: Counter =
-            register!("malformed_messages", "Messages of applications that were not passed on");
+        let refusals: Family<CodeLabel, Counter> = register!(
+            "refusals",
+            "Requests for a worker that were refused, by reason"
+        );
+        let worker_deaths: Counter = register!(
+            "worker_deaths",
+            "Worker processes that ended without being asked to"
+        );
+        let resumes: Counter = register!(
+            "connection_resumes",
+            "Connections that a new socket took up again"
+        );
+        let lost: Counter = register!(
+            "connections_lost",
+            "Connections that no socket took up again in time"
+        );
+        let malformed: Counter = register!(
+            "malformed_messages",
+            "Messages of applications that were not passed on"
+        );
         Self {
             registry,
             workers,

@@ -224,20 +224,23 @@ impl Pod {
     pub fn give_worker(&self, claim: Claim) {
         let mut state = self.state();
         let find = |state: &State, idle: bool| {
-            let mut free = state.slots.iter().filter(|(_, slot)| {
-                !slot.claimed && matches!(slot.state, SlotState::Idle) == idle
-            });
+            let mut free = state
+                .slots
+                .iter()
+                .filter(|(_, slot)| !slot.claimed && matches!(slot.state, SlotState::Idle) == idle);
             free.next().map(|(index, _)| *index)
         };
-        let index = find(&state, true).or_else(|| find(&state, false)).unwrap_or_else(|| {
-            // Claims hold a reservation, so that `max_workers` bounds this.
-            let mut index = self.config().workers;
-            while state.slots.contains_key(&index) {
-                index += 1;
-            }
-            self.add_slot(&mut state, index, false);
-            index
-        });
+        let index = find(&state, true)
+            .or_else(|| find(&state, false))
+            .unwrap_or_else(|| {
+                // Claims hold a reservation, so that `max_workers` bounds this.
+                let mut index = self.config().workers;
+                while state.slots.contains_key(&index) {
+                    index += 1;
+                }
+                self.add_slot(&mut state, index, false);
+                index
+            });
         if let Some(slot) = state.slots.get_mut(&index) {
             slot.claimed = true;
             // A claim that its slot's task does not take is dropped: its socket closes.

@@ -87,7 +87,8 @@ impl WorkerProcess {
     pub fn give_orders(&mut self, orders: &Orders<'_>) -> io::Result<()> {
         let mut line = serde_json::to_vec(orders)?;
         line.push(b'\n');
-        // Smaller than any socket buffer.
+        // What does not fit into the socket's buffer at once is no line the worker would take.
+        self.orders.set_nonblocking(true)?;
         self.orders.write_all(&line)?;
         self.orders.shutdown(std::net::Shutdown::Both)
     }
@@ -107,5 +108,8 @@ pub fn send_signal(pid: u32, number: u8) -> io::Result<()> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let signal = Signal::from_named_raw(number.into());
-    Ok(kill_process(pid.ok_or_else(invalid)?, signal.ok_or_else(invalid)?)?)
+    Ok(kill_process(
+        pid.ok_or_else(invalid)?,
+        signal.ok_or_else(invalid)?,
+    )?)
 }

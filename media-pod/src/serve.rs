@@ -34,8 +34,9 @@ pub struct Shutdown<Gentle, Now> {
 }
 
 fn tls_acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
-    let invalid =
-        |path: &std::path::Path, what: &str| io::Error::other(format!("{}: {what}", path.display()));
+    let invalid = |path: &std::path::Path, what: &str| {
+        io::Error::other(format!("{}: {what}", path.display()))
+    };
     let open = |path: &std::path::Path| {
         File::open(path)
             .map(BufReader::new)
@@ -77,7 +78,11 @@ pub async fn run(
         shutdown.gentle.await;
         pod.drain();
         let seconds = pod.config().stop_after.as_secs();
-        tracing::info!(connections = pod.connections(), seconds, "stopping, no new workers");
+        tracing::info!(
+            connections = pod.connections(),
+            seconds,
+            "stopping, no new workers"
+        );
         let empty = async {
             while pod.connections() > 0 {
                 sleep(Duration::from_millis(100)).await;
@@ -109,7 +114,11 @@ async fn sample_cpu(pod: Pod) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let pids: Vec<u32> = pod.each_slot(|_, slot| slot.pid).into_iter().flatten().collect();
+        let pids: Vec<u32> = pod
+            .each_slot(|_, slot| slot.pid)
+            .into_iter()
+            .flatten()
+            .collect();
         let shares = sampler.sample(&pids);
         for (index, pid) in pod.each_slot(|index, slot| (index, slot.pid)) {
             let share = pid.and_then(|pid| shares.get(&pid)).copied();

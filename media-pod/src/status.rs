@@ -107,7 +107,10 @@ fn worker_status(pod: &Pod, index: usize, slot: &Slot) -> WorkerStatus {
 pub fn status(pod: &Pod) -> Status {
     let workers = pod.each_slot(|index, slot| worker_status(pod, index, slot));
     let mut connections = Connections::default();
-    for connection in workers.iter().filter_map(|worker| worker.connection.as_ref()) {
+    for connection in workers
+        .iter()
+        .filter_map(|worker| worker.connection.as_ref())
+    {
         match connection.connected {
             true => connections.attached += 1,
             false => connections.detached += 1,
@@ -132,7 +135,9 @@ pub fn reading(pod: &Pod) -> Reading {
     let count = |state| slots.iter().filter(|slot| slot.1 == state).count();
     let total = |of: fn(&Carries) -> u64| slots.iter().map(|slot| of(&slot.3)).sum::<u64>();
     Reading {
-        workers: ["starting", "idle", "busy"].map(|state| (state, count(state))).to_vec(),
+        workers: ["starting", "idle", "busy"]
+            .map(|state| (state, count(state)))
+            .to_vec(),
         cpu: slots.iter().map(|slot| (slot.0, slot.2)).collect(),
         carried: vec![
             ("router", total(|carries| carries.routers)),

@@ -40,7 +40,12 @@ impl Translator {
     }
 
     fn with_inventory<T>(&self, look: impl FnOnce(&mut Inventory) -> T) -> T {
-        look(&mut self.inventory.lock().unwrap_or_else(PoisonError::into_inner))
+        look(
+            &mut self
+                .inventory
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Takes messages of the application. The worker gets no message that is not sound in every
@@ -58,7 +63,9 @@ impl Translator {
             };
             if let Err(error) = check(&message) {
                 result.malformed.push(error.to_string());
-                result.to_application.extend(error_response(&message, &error));
+                result
+                    .to_application
+                    .extend(error_response(&message, &error));
                 continue;
             }
             match self.rewrite_request(&message) {
@@ -68,14 +75,18 @@ impl Translator {
                 }
                 Ok(ForWorker::Instead(instead)) => {
                     self.with_inventory(|inventory| {
-                        instead.iter().for_each(|message| inventory.observe_request(message));
+                        instead
+                            .iter()
+                            .for_each(|message| inventory.observe_request(message));
                     });
                     result.to_worker.extend(instead);
                 }
                 Ok(ForWorker::Answer(answer)) => result.to_application.push(answer),
                 Err(error) => {
                     result.malformed.push(error.to_string());
-                    result.to_application.extend(error_response(&message, &error));
+                    result
+                        .to_application
+                        .extend(error_response(&message, &error));
                 }
             }
         }

@@ -63,7 +63,9 @@ fn inherited(number: i32) -> io::Result<UnixStream> {
         return socket(fd);
     }
     std::mem::forget(fd); // not ours to close after all
-    Err(io::Error::other(format!("descriptor {number} is no socket")))
+    Err(io::Error::other(format!(
+        "descriptor {number} is no socket"
+    )))
 }
 
 fn output(number: i32) -> io::Result<Output> {

@@ -1,7 +1,7 @@
 //! `mafalda-worker --check`: what is wrong with the settings, for people.
 
 use mafalda_link::client::{ConnectError, Target};
-use mafalda_link::{CLOSE_FINAL, MEDIASOUP_NPM, Packet, SinkExt, Start};
+use mafalda_link::{MEDIASOUP_NPM, Packet, SinkExt, Start};
 use std::time::Instant;
 
 /// Opens a connection as an application would, prints how that went and closes it.
@@ -37,11 +37,6 @@ async fn check(version: String) -> Result<(), ConnectError> {
         welcome.grace_seconds,
         welcome.window
     );
-    let _ = socket
-        .send(Packet::Close {
-            code: CLOSE_FINAL,
-            reason: "only a check".into(),
-        })
-        .await;
+    let _ = socket.send(Packet::close_final("only a check")).await;
     Ok(())
 }

@@ -62,9 +62,19 @@ async fn relay(version: String) -> Result<mafalda_link::Exit, RelayError> {
     let target = Target::from_env(version)?;
     let (socket, welcome, mut reconnect) = target.connect(start()).await?;
     let timing = Timing::with_grace(Duration::from_secs(welcome.grace_seconds));
-    let (mut source, mut sink) = channel::open(welcome.max_frame).map_err(RelayError::Descriptors)?;
+    let (mut source, mut sink) =
+        channel::open(welcome.max_frame).map_err(RelayError::Descriptors)?;
     let window = welcome.window;
-    match drive(&mut source, &mut sink, &mut reconnect, socket, window, timing).await? {
+    match drive(
+        &mut source,
+        &mut sink,
+        &mut reconnect,
+        socket,
+        window,
+        timing,
+    )
+    .await?
+    {
         End::Exit(exit) => Ok(exit),
         End::Settled => unreachable!("the relay's source never ends"),
     }
@@ -74,7 +84,9 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("--check") => return check::run(),
         Some("--help" | "-h") => return println!("{USAGE}"),
-        Some("--version" | "-V") => return println!("mafalda-worker {}", env!("CARGO_PKG_VERSION")),
+        Some("--version" | "-V") => {
+            return println!("mafalda-worker {}", env!("CARGO_PKG_VERSION"));
+        }
         _ => {}
     }
     let Ok(version) = std::env::var("MEDIASOUP_VERSION") else {

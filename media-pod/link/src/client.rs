@@ -2,7 +2,7 @@
 
 use crate::drive::{Attachment, Dial, DialError};
 use crate::handshake::{Hello, Refusal, Resume, Start, Welcome, header};
-use crate::socket::{BoxError, Packet, Socket};
+use crate::socket::{Packet, Socket, adapt, websocket_config};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +10,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{Connector, MaybeTlsStream, client_async_tls_with_config};
+use tokio_tungstenite::{Connector, client_async_tls_with_config};
 use url::Url;
 
 /// How long one try to open a socket may take.
@@ -179,11 +178,7 @@ impl Target {
             .set_nodelay(true)
             .map_err(|error| self.unreachable(error))?;
         // What may be under way is bounded by the window.
-        let config = WebSocketConfig::default()
-            .max_message_size(None)
-            .max_frame_size(None)
-            .read_buffer_size(64 * 1024)
-            .write_buffer_size(0);
+        let config = websocket_config(None);
         let opened =
             client_async_tls_with_config(request, stream, Some(config), Some(connector)).await;
         match opened {
@@ -326,41 +321,4 @@ impl Dial for Reconnect {
     fn detached(&mut self, _reason: &str) {
         self.pause = BACKOFF.0;
     }
-}
-
-/// tungstenite's messages as ours.
-fn adapt(
-    socket: tokio_tungstenite::WebSocketStream<MaybeTlsStream<TcpStream>>,
-) -> impl Socket + 'static {
-    socket
-        .map(|message| match message {
-            Ok(Message::Binary(bytes)) => Ok(Packet::Frame(bytes)),
-            Ok(Message::Text(text)) => Ok(Packet::Text(text.as_str().to_owned())),
-            Ok(Message::Ping(_)) => Ok(Packet::Ping),
-            Ok(Message::Pong(_) | Message::Frame(_)) => Ok(Packet::Pong),
-            Ok(Message::Close(frame)) => Ok(match frame {
-                Some(CloseFrame { code, reason }) => Packet::Close {
-                    code: code.into(),
-                    reason: reason.as_str().to_owned(),
-                },
-                None => Packet::Close {
-                    code: 1005,
-                    reason: String::new(),
-                },
-            }),
-            Err(error) => Err(BoxError::from(error)),
-        })
-        .sink_map_err(BoxError::from)
-        .with(|packet| {
-            std::future::ready(Ok::<_, BoxError>(match packet {
-                Packet::Frame(bytes) => Message::Binary(bytes),
-                Packet::Text(text) => Message::Text(text.into()),
-                Packet::Ping => Message::Ping(Default::default()),
-                Packet::Pong => Message::Pong(Default::default()),
-                Packet::Close { code, reason } => Message::Close(Some(CloseFrame {
-                    code: code.into(),
-                    reason: reason.into(),
-                })),
-            }))
-        })
 }

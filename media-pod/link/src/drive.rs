@@ -99,6 +99,9 @@ impl Timing {
 /// How long a handshake on a new socket may take.
 const ATTACH: Duration = Duration::from_secs(5);
 
+/// How long the peer may take to acknowledge the last frame while it has a socket.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// The orderly end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -251,16 +254,17 @@ impl<D: Dial> Driver<'_, D> {
     ) -> Result<End, LinkError> {
         let mut ticks = interval(self.timing.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut finished, mut flushing) = (false, false);
+        let (mut finished, mut flushing) = (None, false);
         loop {
             if !flushing && let Some(frame) = self.queue.pop_front() {
                 sink.accept(frame)?;
                 flushing = true;
             }
-            match self.wake(source, sink, finished, flushing, &mut ticks).await {
+            let more = finished.is_none();
+            match self.wake(source, sink, more, flushing, &mut ticks).await {
                 Wake::Outgoing(frame) => match frame? {
                     Some(frame) => self.send(frame.encode()),
-                    None => finished = true,
+                    None => finished = Some(Instant::now()),
                 },
                 Wake::HandedOn(exit) => {
                     flushing = false;
@@ -285,7 +289,9 @@ impl<D: Dial> Driver<'_, D> {
                     });
                 }
             }
-            if finished && self.window.is_settled() {
+            if let Some(finished) = finished
+                && (self.window.is_settled() || self.wire.is_some() && finished.elapsed() > SETTLE)
+            {
                 return Ok(End::Settled);
             }
         }
@@ -295,7 +301,7 @@ impl<D: Dial> Driver<'_, D> {
         &mut self,
         source: &mut impl Source,
         sink: &mut impl Sink,
-        finished: bool,
+        more: bool,
         flushing: bool,
         ticks: &mut tokio::time::Interval,
     ) -> Wake<D::Candidate> {
@@ -334,7 +340,7 @@ impl<D: Dial> Driver<'_, D> {
         tokio::select! {
             wake = traffic => wake,
             exit = when(flushing, sink.flush()) => Wake::HandedOn(exit),
-            frame = when(room && !finished, source.next()) => Wake::Outgoing(frame),
+            frame = when(room && more, source.next()) => Wake::Outgoing(frame),
             candidate = dialling => Wake::Candidate(candidate),
             _ = when(connected, ticks.tick()) => Wake::Tick,
             () = when(!connected, sleep_until(grace_over)) => Wake::GraceOver,
@@ -459,11 +465,7 @@ impl<D: Dial> Driver<'_, D> {
             Ok(_) => "the worker has ended".to_owned(),
             Err(error) => error.to_string(),
         };
-        wire.send(Packet::Close {
-            code: CLOSE_FINAL,
-            // A close frame holds 123 bytes of reason at most.
-            reason: reason.chars().take(40).collect(),
-        });
+        wire.send(Packet::close_final(&reason));
         let goodbye = async {
             wire.write_out().await?;
             wire.socket.close().await

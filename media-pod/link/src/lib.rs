@@ -38,9 +38,9 @@ mod window;
 
 pub use drive::{Attachment, Dial, DialError, End, LinkError, Sink, Source, Timing, drive};
 pub use frame::{Exit, Frame};
-pub use handshake::{Hello, Note, Refusal, RefusalBody, Resume, Start, Welcome, header};
 pub use futures_util::{SinkExt, StreamExt};
-pub use socket::{BoxError, CLOSE_FINAL, Packet, Socket};
+pub use handshake::{Hello, Note, Refusal, RefusalBody, Resume, Start, Welcome, header};
+pub use socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
 pub use window::{Window, WindowError};
 
 /// The version of this protocol.

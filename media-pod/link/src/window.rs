@@ -101,10 +101,7 @@ impl Window {
                 sent: self.sent(),
             });
         }
-        for frame in self
-            .unacknowledged
-            .drain(..(count - acknowledged) as usize)
-        {
+        for frame in self.unacknowledged.drain(..(count - acknowledged) as usize) {
             self.unacknowledged_bytes -= frame.len();
         }
         self.acknowledged = count;
@@ -171,7 +168,10 @@ impl Window {
             });
         }
         self.acknowledgement = 0;
-        let again = self.unacknowledged.iter().skip((count - acknowledged) as usize);
+        let again = self
+            .unacknowledged
+            .iter()
+            .skip((count - acknowledged) as usize);
         Ok(again.cloned().collect::<Vec<_>>().into_iter())
     }
 }
@@ -216,7 +216,10 @@ mod tests {
         end.on_frame(80).unwrap(); // one may go over
         assert_eq!(
             end.on_frame(1),
-            Err(WindowError::Overrun { held: 88, window: 16 })
+            Err(WindowError::Overrun {
+                held: 88,
+                window: 16
+            })
         );
     }
 

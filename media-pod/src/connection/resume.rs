@@ -41,7 +41,10 @@ impl Sockets {
 
     fn set_connected(&self, is: bool) {
         self.pod.with_slot(self.slot, |slot| {
-            if let SlotState::Busy(busy) = &mut slot.state {
+            // The slot may be another connection's, while this one's end is on its way.
+            if let SlotState::Busy(busy) = &mut slot.state
+                && busy.connection == self.welcome.connection
+            {
                 busy.connected = is;
             }
         });
@@ -90,14 +93,23 @@ impl Dial for Sockets {
     }
 
     fn attached(&mut self) {
-        tracing::info!(worker = self.slot, connection = self.welcome.connection, "resumed");
+        tracing::info!(
+            worker = self.slot,
+            connection = self.welcome.connection,
+            "resumed"
+        );
         self.pod.metrics().resumes.inc();
         self.set_connected(true);
     }
 
     fn detached(&mut self, reason: &str) {
         let connection = &self.welcome.connection;
-        tracing::info!(worker = self.slot, connection, reason, "socket lost, waiting");
+        tracing::info!(
+            worker = self.slot,
+            connection,
+            reason,
+            "socket lost, waiting"
+        );
         self.set_connected(false);
     }
 }

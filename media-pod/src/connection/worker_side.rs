@@ -7,6 +7,7 @@ use crate::translate::{Translator, join};
 use bytes::{Buf, Bytes, BytesMut};
 use mafalda_channel::{Decoder, MAX_MESSAGE};
 use mafalda_link::{Exit, Frame, Sink, Source};
+use rustix::process::Signal;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// How many bytes of whole messages go into one frame, if the first is not larger by itself.
@@ -26,11 +27,16 @@ const OUTPUT: usize = 16 * 1024;
 /// How many answers of the pod's own may wait for the connection.
 const ANSWERS: usize = 64;
 
-/// The two sides of a process, for [`mafalda_link::drive`].
+/// The signals that an application may send: those that the relay passes on.
+const SIGNALS: [i32; 2] = [Signal::INT.as_raw(), Signal::TERM.as_raw()];
+
+/// The two sides of a process, for [`mafalda_link::drive`]. `exited` is told of its end, and dropped
+/// when it was made to end.
 pub fn split(
     process: WorkerProcess,
     translator: Arc<Mutex<Translator>>,
     pod: Pod,
+    exited: oneshot::Sender<Exit>,
 ) -> (FromWorker, ToWorker) {
     let (answers, from_pod) = mpsc::channel(ANSWERS);
     let ended = Arc::new(AtomicBool::new(false));
@@ -57,8 +63,8 @@ pub fn split(
         translator,
         pod,
         exit: None,
+        exited: Some(exited),
         ended,
-        is_over: false,
     };
     (from_worker, to_worker)
 }
@@ -113,7 +119,12 @@ impl<R: AsyncRead + Unpin> Output<R> {
             return std::future::pending().await;
         };
         self.buffer.reserve(OUTPUT);
-        if (&mut *reader).take(OUTPUT as u64).read_buf(&mut self.buffer).await? > 0 {
+        if (&mut *reader)
+            .take(OUTPUT as u64)
+            .read_buf(&mut self.buffer)
+            .await?
+            > 0
+        {
             return Ok(Some(self.buffer.split().freeze()));
         }
         self.reader = None;
@@ -131,8 +142,8 @@ pub struct FromWorker {
     translator: Arc<Mutex<Translator>>,
     pod: Pod,
     exit: Option<Exit>,
+    exited: Option<oneshot::Sender<Exit>>,
     ended: Arc<AtomicBool>,
-    is_over: bool,
 }
 
 impl FromWorker {
@@ -168,7 +179,7 @@ impl FromWorker {
 impl Source for FromWorker {
     async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
-            if self.is_over {
+            if self.exit.is_some() {
                 return Ok(None);
             }
             let silent = self.responses.socket.is_none()
@@ -198,7 +209,10 @@ impl Source for FromWorker {
                     let exit = exit_of(status?);
                     self.ended.store(true, Ordering::Relaxed);
                     self.exit = Some(exit);
-                    self.is_over = true;
+                    if let Some(exited) = self.exited.take() {
+                        // A pod that stops does not listen any more.
+                        let _ = exited.send(exit);
+                    }
                     return Ok(Some(Frame::Exit(exit)));
                 }
             }
@@ -236,7 +250,11 @@ impl ToWorker {
         if let (Some(what), false) = (inbound.malformed.first(), self.told) {
             // Once a connection: an application that sends garbage sends much of it.
             self.told = true;
-            tracing::warn!(pid = self.pid, what, "the application sends malformed messages");
+            tracing::warn!(
+                pid = self.pid,
+                what,
+                "the application sends malformed messages"
+            );
             let line = format!("mafalda: a message was not passed on: {what}\n");
             self.answer.push(Frame::Stderr(line.into()));
         }
@@ -254,11 +272,13 @@ impl Sink for ToWorker {
             Frame::Channel(batch) => self.on_messages(&batch),
             // The worker's way to learn that its application is gone.
             Frame::RequestsEnd => self.requests = None,
-            Frame::Signal(number) if !self.ended.load(Ordering::Relaxed) => {
-                // One that has just ended needs none.
-                let _ = send_signal(self.pid, number);
+            Frame::Signal(number) => {
+                // A worker that has ended needs none, and its id may be another's.
+                let is_there = !self.ended.load(Ordering::Relaxed);
+                if is_there && SIGNALS.contains(&i32::from(number)) {
+                    let _ = send_signal(self.pid, number);
+                }
             }
-            Frame::Signal(_) => {}
             Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) => {
                 let error = "an application sends a frame that only workers send";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, error));

@@ -8,7 +8,11 @@ use warp::http::{HeaderMap, header};
 /// Checks a request's token; `None` when the pod asks for none.
 ///
 /// The client learns that it may not, and nothing about why: the reason is in the pod's log.
-pub fn allow(pod: &Pod, headers: &HeaderMap, roles: &[Role]) -> Result<Option<Claims>, RefusalBody> {
+pub fn allow(
+    pod: &Pod,
+    headers: &HeaderMap,
+    roles: &[Role],
+) -> Result<Option<Claims>, RefusalBody> {
     let Some(verifier) = &pod.config().verifier else {
         return Ok(None);
     };

@@ -1,6 +1,7 @@
 //! `GET /v1/worker`: a WebSocket by which an application gets a worker, or resumes.
 
-use super::{access::allow, refuse, socket::adapt};
+use super::upgrade::{Upgrade, upgrade};
+use super::{access::allow, refuse};
 use crate::auth::Role;
 use crate::connection::{self, Resumption};
 use crate::pod::{Pod, Reservation, refusal};
@@ -11,11 +12,10 @@ use mafalda_link::{
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::timeout;
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
-use warp::reply::{Reply, Response};
-use warp::ws::Ws;
-use warp::{Filter, ws};
+use warp::reply::Response;
 
 /// How long a client may take for its hello.
 const HELLO: Duration = Duration::from_secs(10);
@@ -42,8 +42,8 @@ pub fn route(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
     warp::path!("v1" / "worker")
         .and(warp::get())
         .and(warp::header::headers_cloned())
-        .and(ws::ws())
-        .map(move |headers: HeaderMap, upgrade: Ws| {
+        .and(upgrade())
+        .map(move |headers: HeaderMap, upgrade: Upgrade| {
             let pod = pod.clone();
             let admission = match admit(&pod, &headers, peer) {
                 Ok(admission) => admission,
@@ -52,13 +52,8 @@ pub fn route(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
                     return refuse(&pod, error);
                 }
             };
-            // Room for the size prefix, and for frames of several messages.
-            let max = (pod.config().max_message + 4).max(MAX_HELLO);
-            upgrade
-                .max_message_size(max)
-                .max_frame_size(max)
-                .on_upgrade(move |socket| attend(pod, peer, adapt(socket), admission))
-                .into_response()
+            let max = pod.config().max_message.max(MAX_HELLO);
+            upgrade.accept(max, move |socket| attend(pod, peer, socket, admission))
         })
         .boxed()
 }
@@ -115,7 +110,13 @@ fn unknown_connection() -> RefusalBody {
 /// Takes the client's hello and gives it what it was admitted to.
 async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admission: Admission) {
     let problem = match (hello(&mut socket).await, admission) {
-        (Ok(Hello::Start(start)), Admission::New { reservation, mediasoup }) => {
+        (
+            Ok(Hello::Start(start)),
+            Admission::New {
+                reservation,
+                mediasoup,
+            },
+        ) => {
             pod.give_worker(Claim {
                 socket,
                 start,
@@ -145,6 +146,10 @@ async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admissi
 
 async fn hello(socket: &mut Box<dyn Socket>) -> Result<Hello, String> {
     match timeout(HELLO, socket.next()).await {
+        Ok(Some(Ok(Packet::Text(text)))) if text.len() > MAX_HELLO => Err(format!(
+            "the hello has {} bytes; {MAX_HELLO} are possible",
+            text.len()
+        )),
         Ok(Some(Ok(Packet::Text(text)))) => {
             serde_json::from_str(&text).map_err(|error| format!("the hello is malformed: {error}"))
         }
