@@ -55,6 +55,18 @@ test('mute, camera, screen, layers, speaking, quality and leaving', async (t) =>
     await ada.seesAndHears();
   });
 
+  await t.test('who joins muted is muted for the others', async () => {
+    const alan = await join(browser, url, { name: 'Alan', muted: true });
+    const off = ada.tile('Alan').getByTitle('Microphone is off');
+    // One player for each microphone that the server has announced.
+    await ada.page.locator('audio').nth(1).waitFor({ state: 'attached' });
+    assert.equal(await off.isVisible(), true);
+    await alan.press('Unmute microphone');
+    await off.waitFor({ state: 'hidden' });
+    await alan.leave();
+    await ada.tile('Alan').waitFor({ state: 'detached' });
+  });
+
   await t.test('without a camera there are initials; with it the picture is back', async () => {
     await grace.press('Turn camera off');
     await ada.page.locator('.tile:not(.with-video)', { hasText: 'Grace' }).waitFor();

@@ -1,10 +1,13 @@
 // The conference's server and what the network may send it: an error answer for each bad
 // message, and the connection lives on.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import test from 'node:test';
 import { WebSocket } from 'ws';
+import { makeCertificate } from '../lib/certificate.js';
 import { scopeOf } from '../lib/scope.js';
+import { temporaryDirectory } from '../lib/temporary.js';
 import { event, until } from '../lib/until.js';
 import { startConference } from './support/conference.js';
 
@@ -131,9 +134,18 @@ test('many who enter and leave one room at once leave nothing behind', async (t)
   assert.equal((await late.request('enter', { room: 'test' })).ok, true);
 });
 
+test('with a certificate it speaks https, as phones need it', async (t) => {
+  const { certificate, key } = await makeCertificate(await temporaryDirectory(t));
+  const { url } = await startConference(t, { env: { TLS_CERT: certificate, TLS_KEY: key } });
+  assert.match(url, /^https:/);
+  const ca = readFileSync(certificate);
+  const client = await connect(t, url, { ca, checkServerIdentity: () => undefined });
+  assert.equal((await client.request('enter', { room: 'test' })).ok, true);
+});
+
 /** A client without a browser. */
-async function connect(owner, url) {
-  const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`);
+async function connect(owner, url, options = {}) {
+  const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`, options);
   scopeOf(owner).after(() => socket.terminate());
   await event(socket, 'open');
   socket.on('error', () => {});

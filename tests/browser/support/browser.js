@@ -34,9 +34,9 @@ export async function startBrowser(owner, { netns } = {}) {
  * Somebody joins a room, in a browser profile of their own.
  * @param {import('playwright-core').Browser} browser
  * @param {string} url  of the conference
- * @param {{ name: string, room?: string, query?: string, prepare?: (page: import('playwright-core').Page) => Promise<unknown> }} who
+ * @param {{ name: string, room?: string, query?: string, muted?: boolean, prepare?: (page: import('playwright-core').Page) => Promise<unknown> }} who
  */
-export async function join(browser, url, { name, room = 'test', query = '', prepare }) {
+export async function join(browser, url, { name, room = 'test', query = '', muted, prepare }) {
   const context = await browser.newContext({ viewport: VIEWPORT });
   const page = await context.newPage();
   const participant = new Participant(name, page);
@@ -45,6 +45,7 @@ export async function join(browser, url, { name, room = 'test', query = '', prep
   await page.goto(`${url}/?room=${room}${query}`);
   await page.getByLabel('Your name').fill(name);
   await page.getByRole('button', { name: 'Turn camera off' }).waitFor();
+  if (muted) await participant.press('Mute microphone');
   await page.getByRole('button', { name: 'Join' }).click();
   await participant.tile(`${name} (you)`).waitFor();
   return participant;

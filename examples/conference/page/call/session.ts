@@ -41,6 +41,8 @@ export class Session extends Emitter<SessionEvents> {
   readonly recv: mediasoup.Transport;
   readonly #signalling: Signalling;
   readonly #chat: Chat;
+  /** What the server was told; a producer of a disabled track begins paused by itself. */
+  readonly #paused = new Map<Source, boolean>();
   #ended = false;
 
   /** Throws a RefusedError when the server cannot be reached or does not let us in. */
@@ -88,7 +90,8 @@ export class Session extends Emitter<SessionEvents> {
   async publish(source: Source, track: MediaStreamTrack): Promise<void> {
     const producer = this.producers.get(source);
     if (producer) return producer.replaceTrack({ track });
-    const appData: SendAppData = { source };
+    const appData: SendAppData = { source, paused: !track.enabled };
+    this.#paused.set(source, appData.paused);
     const options = { ...produceOptions(source), track, appData, stopTracks: false };
     this.producers.set(source, await this.send.produce(options));
   }
@@ -103,7 +106,8 @@ export class Session extends Emitter<SessionEvents> {
 
   async setPaused(source: Source, paused: boolean): Promise<void> {
     const producer = this.producers.get(source);
-    if (!producer || producer.paused === paused) return;
+    if (!producer || this.#paused.get(source) === paused) return;
+    this.#paused.set(source, paused);
     if (paused) producer.pause();
     else producer.resume();
     const method = paused ? 'pauseProducer' : 'resumeProducer';

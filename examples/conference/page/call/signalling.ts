@@ -10,7 +10,7 @@ import type {
 } from '../../shared/protocol.ts';
 import { Emitter } from '../emitter.ts';
 
-const ANSWER_TIMEOUT_MS = 15_000;
+const ANSWER_TIMEOUT_MS = 45_000;
 
 /** The server's refusal of a request, or that it cannot be reached ('unavailable'). */
 export class RefusedError extends Error {

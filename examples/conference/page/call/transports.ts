@@ -6,6 +6,7 @@ import type { Signalling } from './signalling.ts';
 
 export interface SendAppData extends Record<string, unknown> {
   source: Source;
+  paused: boolean;
 }
 
 /**
@@ -29,8 +30,8 @@ export async function createTransports(
     watch(transport, signalling, onFailed);
   }
   send.on('produce', ({ rtpParameters, appData }, done, failed) => {
-    const { source } = appData as SendAppData;
-    signalling.request('produce', { source, paused: false, rtpParameters }).then(done, failed);
+    const { source, paused } = appData as SendAppData;
+    signalling.request('produce', { source, paused, rtpParameters }).then(done, failed);
   });
   send.on('producedata', ({ sctpStreamParameters }, done, failed) => {
     signalling.request('openChat', { sctpStreamParameters }).then(done, failed);

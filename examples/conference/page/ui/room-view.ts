@@ -94,7 +94,8 @@ export class RoomView {
 
   #follow(session: Session): void {
     session.on('peerJoined', (peer) => {
-      this.#addTile(peer.id, peer.name, { own: false, screen: false });
+      // Nothing is heard of them before their microphone is there.
+      this.#addTile(peer.id, peer.name, { own: false, screen: false }).setMuted(true);
       if (this.#conference.session) this.#toasts.show(`${peer.name} joined`);
       this.#showPeople();
     });
