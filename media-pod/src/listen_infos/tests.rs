@@ -8,10 +8,13 @@ use fbs::web_rtc_transport::{Listen, ListenIndividual, ListenServer, WebRtcTrans
 use mafalda_channel::encode_notification;
 use samples::*;
 
+/// The listen infos of an application, by protocol and address.
+type Wrote = [(Protocol, &'static str)];
+
 #[test]
 fn a_webrtc_transport_goes_to_the_pods_own_server() {
     // What the application lists, which protocols its transport gets, which of them first.
-    let cases: &[(&[(Protocol, &str)], bool, bool, bool)] = &[
+    let cases: &[(&Wrote, bool, bool, bool)] = &[
         (&[(Udp, "127.0.0.1")], true, false, false),
         (&[(Tcp, "192.168.1.4")], false, true, true),
         (&[(Udp, "0.0.0.0"), (Tcp, "0.0.0.0")], true, true, false),
@@ -160,7 +163,7 @@ fn a_refused_server_of_the_pod_fails_its_transports_with_the_reason() {
 
 #[test]
 fn an_applications_server_gets_the_workers_port() {
-    let cases: &[(&[Address], &[(Protocol, &str)], &[&str])] = &[
+    let cases: &[(&[Address], &Wrote, &[&str])] = &[
         (
             &[v4()],
             &[(Udp, "127.0.0.1"), (Tcp, "127.0.0.1")],
