@@ -32,6 +32,13 @@ test('settings', () => {
   const expected = flags.filter((flag) => flag !== '--help').sort();
   assert.ok(expected.length > 10);
   assert.deepEqual(firstColumn('Settings of `mafalda serve`'), expected);
+  const defaults = [...help.matchAll(/^ +(--[\w-]+) <[^[]*\[default: ([^\]]+)\]$/gm)];
+  assert.ok(defaults.length > 10);
+  for (const [, flag, value] of defaults) {
+    const row = section('Settings of `mafalda serve`').match(new RegExp(`^\\| .${flag}.*$`, 'm'));
+    const said = row?.[0].split('|')[2].replaceAll('`', '').trim();
+    assert.equal(said, value, flag);
+  }
 });
 
 test('metrics', async (t) => {
