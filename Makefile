@@ -2,9 +2,11 @@
 
 # Outside the clone, so that a new clone compiles only what is its own. One folder and one
 # profile (release) for programs, tests and benchmarks.
-export CARGO_TARGET_DIR ?= $(HOME)/.cache/mafalda/target
-# Where rustup puts cargo, which a shell finds only after the next login.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+export MAFALDA_CACHE ?= $(HOME)/.cache/mafalda
+export CARGO_TARGET_DIR ?= $(MAFALDA_CACHE)/target
+# A Node.js that scripts/setup may have installed; and where rustup puts cargo, which a shell
+# finds only after the next login.
+export PATH := $(MAFALDA_CACHE)/node:$(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help demo test lint bench
 
