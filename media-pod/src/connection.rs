@@ -1,6 +1,10 @@
 //! One connection: an application's socket on one side, a worker process on the other.
 
 mod files;
+mod hand_over;
+mod intake;
+mod local;
+mod outlet;
 mod resume;
 mod worker_side;
 
@@ -14,6 +18,7 @@ use crate::slot::Claim;
 use crate::translate::Translator;
 use crate::{Config, ListenInfos};
 use files::{Arguments, FilesError};
+use hand_over::Offer;
 use mafalda_link::{End, Exit, LinkError, Packet, SinkExt, Socket, Start, Timing, Welcome, drive};
 use resume::Sockets;
 use std::net::IpAddr;
@@ -42,9 +47,9 @@ enum StartError {
 /// Serves the claim with the process until their connection is over; the process ends with it.
 pub async fn serve(pod: &Pod, index: usize, process: WorkerProcess, claim: Claim) {
     let pid = process.pid;
-    let peer = claim.peer.clone();
+    let peer = claim.peer;
     if let Err(error) = connect(pod, index, process, claim).await {
-        tracing::warn!(worker = index, pid, peer, %error, "no connection");
+        tracing::warn!(worker = index, pid, %peer, %error, "no connection");
     }
     // Before the claim's reservation was given back, so that a slot is free for the next one.
     pod.with_slot(index, |slot| {
@@ -70,14 +75,26 @@ async fn connect(
     } = claim;
     let config = pod.config();
     // The files that the arguments name live as long as this.
-    let (_arguments, welcome) = match prepare(config, &mut process, &start, &mediasoup) {
+    let (_arguments, mut welcome) = match prepare(config, &mut process, &start, &mediasoup) {
         Ok(prepared) => prepared,
         Err(error) => {
             refuse(&mut socket, &error.to_string()).await;
             return Err(error);
         }
     };
-    greet(&mut socket, &welcome).await?;
+    let ends = match Offer::open(&welcome.connection) {
+        Ok(offer) if start.hand_over && peer.ip().is_loopback() => {
+            welcome.hand_over = Some(offer.name().to_owned());
+            greet(&mut socket, &welcome).await?;
+            offer.answer(&mut socket, &welcome).await?
+        }
+        _ => {
+            greet(&mut socket, &welcome).await?;
+            None
+        }
+    };
+    welcome.hand_over = None;
+    let local = ends.is_some();
     let (id, key) = (welcome.connection.clone(), welcome.key.clone());
 
     let (sockets, receiver) = mpsc::channel(1);
@@ -86,7 +103,7 @@ async fn connect(
     pod.with_slot(index, |slot| {
         slot.state = SlotState::Busy(Busy {
             connection: id.clone(),
-            peer: peer.clone(),
+            peer: peer.to_string(),
             application_pid: start.pid,
             mediasoup,
             connected: true,
@@ -95,13 +112,13 @@ async fn connect(
         });
     });
     let pid = process.pid;
-    tracing::info!(worker = index, pid, connection = id, peer, "worker given");
+    tracing::info!(worker = index, pid, connection = id, %peer, local, "worker given");
 
     let rewriter =
         (config.listen_infos == ListenInfos::Pod).then(|| Rewriter::new(addresses(config, index)));
     let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory)));
     let (exited, exit) = oneshot::channel();
-    let sides = worker_side::split(process, translator, pod.clone(), exited);
+    let sides = worker_side::split(process, ends, translator, pod.clone(), exited);
     let dial = Sockets::new(pod.clone(), index, welcome, receiver);
     tokio::spawn(carry(pod.clone(), index, pid, id, socket, dial, sides));
     // The slot is free when the process has ended, also while its application is yet to hear of it.
@@ -158,6 +175,7 @@ fn prepare(
         window: config.window,
         max_frame: config.max_message,
         received: 0,
+        hand_over: None,
     };
     Ok((arguments, welcome))
 }

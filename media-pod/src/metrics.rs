@@ -58,8 +58,8 @@ pub struct Metrics {
     workers: Family<StateLabel, Gauge>,
     cpu: Family<WorkerLabel, Gauge<f64, AtomicU64>>,
     carried: Family<KindLabel, Gauge>,
-    messages: Family<DirectionLabel, Counter>,
-    bytes: Family<DirectionLabel, Counter>,
+    to_worker: Carried,
+    to_application: Carried,
     refusals: Family<CodeLabel, Counter>,
     /// Worker processes that ended without being asked to.
     pub worker_deaths: Counter,
@@ -75,6 +75,12 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+/// One direction's counters, looked up once: they are counted with every message.
+struct Carried {
+    messages: Counter,
+    bytes: Counter,
 }
 
 /// What a scrape reads off the pod.
@@ -134,13 +140,20 @@ impl Default for Metrics {
             "malformed_messages",
             "Messages of applications that were not passed on"
         );
+        let carried_by = |direction: Direction| {
+            let label = DirectionLabel::from(direction);
+            Carried {
+                messages: messages.get_or_create(&label).clone(),
+                bytes: bytes.get_or_create(&label).clone(),
+            }
+        };
         Self {
+            to_worker: carried_by(Direction::ToWorker),
+            to_application: carried_by(Direction::ToApplication),
             registry,
             workers,
             cpu,
             carried,
-            messages,
-            bytes,
             refusals,
             worker_deaths,
             resumes,
@@ -153,9 +166,12 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts messages that were carried, of `bytes` together.
     pub fn count_messages(&self, direction: Direction, messages: u64, bytes: usize) {
-        let label = DirectionLabel::from(direction);
-        self.messages.get_or_create(&label).inc_by(messages);
-        self.bytes.get_or_create(&label).inc_by(bytes as u64);
+        let carried = match direction {
+            Direction::ToWorker => &self.to_worker,
+            Direction::ToApplication => &self.to_application,
+        };
+        carried.messages.inc_by(messages);
+        carried.bytes.inc_by(bytes as u64);
     }
 
     /// Counts a refusal.

@@ -4,6 +4,7 @@ use crate::connection;
 use crate::pod::{Pod, Reservation, SlotState};
 use crate::process::WorkerProcess;
 use mafalda_link::{Socket, Start};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -17,7 +18,7 @@ pub struct Claim {
     /// The application's mediasoup version.
     pub mediasoup: String,
     /// The application's address.
-    pub peer: String,
+    pub peer: SocketAddr,
     /// Its right to a worker.
     pub reservation: Reservation,
 }

@@ -4,9 +4,8 @@
 use crate::inventory::Inventory;
 use crate::listen_infos::{ForApplication, ForWorker, Rewriter};
 use bytes::{Bytes, BytesMut};
-use mafalda_channel::fbs::notification::BodyRef;
 use mafalda_channel::fbs::response::Response as OwnedResponse;
-use mafalda_channel::{Message, ViewError, encode_response, messages, view};
+use mafalda_channel::{Message, ViewError, check, encode_response, messages, view};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What becomes of a batch of the application's messages.
@@ -155,28 +154,6 @@ pub fn join(parts: &[Bytes]) -> Bytes {
             parts.iter().for_each(|part| joined.extend_from_slice(part));
             joined.freeze()
         }
-    }
-}
-
-/// Whether every part of a message of the application is sound.
-fn check(message: &Bytes) -> Result<(), ViewError> {
-    match view(message)? {
-        Message::Request(_) => mafalda_channel::request(message).map(drop),
-        Message::Notification(notification) => match notification.body()? {
-            // Media of direct transports: one vector of bytes, not worth decoding.
-            Some(BodyRef::ProducerSendNotification(send)) => Ok(send.data().map(drop)?),
-            Some(BodyRef::TransportSendRtcpNotification(send)) => Ok(send.data().map(drop)?),
-            _ => mafalda_channel::notification(message).map(drop),
-        },
-        Message::Response(_) => Err(kind("response")),
-        Message::Log(_) => Err(kind("log line")),
-    }
-}
-
-fn kind(got: &'static str) -> ViewError {
-    ViewError::Kind {
-        expected: "request or notification",
-        got,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use bytes::{Buf, Bytes};
 use mafalda_channel::{Decoder, MAX_MESSAGE};
+use mafalda_link::hand_over::Ends;
 use mafalda_link::{Exit, Frame};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -17,13 +18,43 @@ const SIGTERM: u8 = signal_hook::consts::SIGTERM as u8;
 /// How many bytes of whole messages go into one frame, if the first is not larger by itself.
 const BATCH: usize = 64 * 1024;
 
-/// Opens the descriptors that mediasoup gives its worker: 3 for requests, 4 for responses.
-///
-/// `max_frame` is the largest frame the pod takes, in bytes.
-pub fn open(max_frame: usize) -> io::Result<(Application, Outputs)> {
+/// The descriptors that mediasoup gives its worker: 3 for requests, 4 for responses.
+pub struct Descriptors {
+    requests: UnixStream,
+    responses: UnixStream,
+}
+
+impl Descriptors {
+    /// Takes them over. Needs a runtime around it, and is called once.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            requests: inherited(3)?,
+            responses: inherited(4)?,
+        })
+    }
+
+    /// The ends of the channel, to be passed on.
+    pub fn ends(&self) -> Ends<BorrowedFd<'_>> {
+        Ends {
+            requests: self.requests.as_fd(),
+            responses: self.responses.as_fd(),
+        }
+    }
+}
+
+/// The application's side of the connection. Without `descriptors` the pod has the channel, and only
+/// signals, output and the worker's end are left. `max_frame` is the largest frame the pod takes,
+/// in bytes.
+pub fn open(
+    descriptors: Option<Descriptors>,
+    max_frame: usize,
+) -> io::Result<(Application, Outputs)> {
+    let (requests, responses) = descriptors
+        .map(|descriptors| (descriptors.requests, descriptors.responses))
+        .unzip();
     let application = Application {
         requests: Requests {
-            socket: Some(inherited(3)?),
+            socket: requests,
             decoder: Decoder::new(MAX_MESSAGE),
             batch: BATCH.min(max_frame),
         },
@@ -31,7 +62,7 @@ pub fn open(max_frame: usize) -> io::Result<(Application, Outputs)> {
         terminate: signal(SignalKind::terminate())?,
     };
     let outputs = Outputs {
-        responses: Output::Socket(inherited(4)?),
+        responses: responses.map(Output::Socket),
         stdout: output(1)?,
         stderr: output(2)?,
         pending: None,
@@ -132,7 +163,7 @@ enum Output {
 
 /// Where the worker's words go.
 pub struct Outputs {
-    responses: Output,
+    responses: Option<Output>,
     stdout: Output,
     stderr: Output,
     pending: Option<Frame>,
@@ -146,7 +177,10 @@ impl mafalda_link::Sink for Outputs {
 
     async fn flush(&mut self) -> io::Result<Option<Exit>> {
         let (output, bytes): (&mut Output, &mut Bytes) = match &mut self.pending {
-            Some(Frame::Channel(bytes)) => (&mut self.responses, bytes),
+            Some(Frame::Channel(bytes)) => match &mut self.responses {
+                Some(responses) => (responses, bytes),
+                None => return Ok(None),
+            },
             Some(Frame::Stdout(bytes)) => (&mut self.stdout, bytes),
             Some(Frame::Stderr(bytes)) => (&mut self.stderr, bytes),
             Some(Frame::Exit(exit)) => return Ok(Some(*exit)),

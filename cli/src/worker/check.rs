@@ -27,6 +27,7 @@ async fn check(version: String) -> Result<(), ConnectError> {
         pid: std::process::id(),
         args: Vec::new(),
         files: Default::default(),
+        hand_over: false,
     };
     let (mut socket, welcome, _) = target.connect(start).await?;
     println!(

@@ -6,18 +6,13 @@ mod channel;
 mod check;
 mod end;
 
-use mafalda_link::client::{ConnectError, Target};
-use mafalda_link::{End, LinkError, Start, Timing, drive};
-use std::collections::BTreeMap;
+use channel::Descriptors;
+use mafalda_link::client::{ConnectError, EXIT_NO_POD, Target, hand_over, start};
+use mafalda_link::{BoxError, End, Exit, LinkError, Timing, drive};
 use std::time::Duration;
 
 /// What mediasoup's own worker exits with when `MEDIASOUP_VERSION` is missing.
 const EXIT_NO_VERSION: i32 = 41;
-/// Ours: the pod cannot be reached, refuses, or was lost for longer than the grace time.
-const EXIT_NO_POD: i32 = 50;
-
-/// Arguments whose value is the path of a file on the application's host.
-const FILE_ARGUMENTS: [&str; 2] = ["--dtlsCertificateFile", "--dtlsPrivateKeyFile"];
 
 const USAGE: &str = "\
 mafalda-worker: runs a mediasoup worker in a media pod. It is not started by hand: an application
@@ -26,6 +21,7 @@ names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
   MAFALDA_URL    where the pod is: ws[s]://host:port (default ws://127.0.0.1:4400)
   MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one)
   MAFALDA_CA     a PEM file of authorities to trust, for wss (default: the system's)
+  MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host
 
   --check        tries the connection with these settings and says what is wrong
   --help, --version";
@@ -37,44 +33,43 @@ enum RelayError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Link(#[from] LinkError),
+    #[error("the connection broke in its first moment: {0}")]
+    Broken(BoxError),
     #[error("file descriptors 3 and 4 are not what mediasoup gives its worker: {0}")]
     Descriptors(std::io::Error),
 }
 
-fn start() -> Start {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let files: BTreeMap<String, String> = args
-        .iter()
-        .filter_map(|argument| argument.split_once('='))
-        .filter(|(name, _)| FILE_ARGUMENTS.contains(name))
-        // One that cannot be read stays out: the worker then refuses its settings, as it would here.
-        .filter_map(|(name, path)| Some((name.to_owned(), std::fs::read_to_string(path).ok()?)))
-        .collect();
-    Start {
-        pid: std::process::id(),
-        args,
-        files,
-    }
-}
+/// A pod on this host that has the channel cannot be away for a while: when its connection breaks,
+/// it is gone.
+const LOCAL_GRACE: Duration = Duration::from_secs(1);
 
-async fn relay(version: String) -> Result<mafalda_link::Exit, RelayError> {
+async fn relay(version: String) -> Result<Exit, RelayError> {
     end::ignore_signals();
     let target = Target::from_env(version)?;
-    let (socket, welcome, mut reconnect) = target.connect(start()).await?;
-    let timing = Timing::with_grace(Duration::from_secs(welcome.grace_seconds));
+    let descriptors = Descriptors::open().map_err(RelayError::Descriptors)?;
+    let mut start = start(std::env::args().skip(1).collect());
+    start.hand_over = std::env::var_os("MAFALDA_HAND_OVER").is_none_or(|value| value != "off");
+    let (mut socket, welcome, mut reconnect) = target.connect(start).await?;
+    let handed_over = hand_over(&mut socket, &welcome, descriptors.ends())
+        .await
+        .map_err(RelayError::Broken)?;
+    let (descriptors, grace) = match handed_over {
+        true => {
+            // Or each message would wake this process too.
+            drop(descriptors);
+            (None, LOCAL_GRACE)
+        }
+        false => (
+            Some(descriptors),
+            Duration::from_secs(welcome.grace_seconds),
+        ),
+    };
     let (mut source, mut sink) =
-        channel::open(welcome.max_frame).map_err(RelayError::Descriptors)?;
+        channel::open(descriptors, welcome.max_frame).map_err(RelayError::Descriptors)?;
+    let timing = Timing::with_grace(grace);
     let window = welcome.window;
-    match drive(
-        &mut source,
-        &mut sink,
-        &mut reconnect,
-        socket,
-        window,
-        timing,
-    )
-    .await?
-    {
+    let (source, sink) = (&mut source, &mut sink);
+    match drive(source, sink, &mut reconnect, socket, window, timing).await? {
         End::Exit(exit) => Ok(exit),
         End::Settled => unreachable!("the relay's source never ends"),
     }

@@ -1,9 +1,11 @@
 //! The client's side: opens the connection and, when a socket breaks, the next one.
 
 use crate::drive::{Attachment, Dial, DialError};
-use crate::handshake::{Hello, Refusal, Resume, Start, Welcome, header};
-use crate::socket::{Packet, Socket, adapt, websocket_config};
+use crate::hand_over::{Claim, Ends, give};
+use crate::handshake::{HandedOver, Hello, Refusal, Resume, Start, Welcome, header};
+use crate::socket::{BoxError, Packet, Socket, adapt, websocket_config};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,54 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// The pause before the first try to reconnect, and the longest one.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// What an application is told as its worker's exit status when the pod cannot be reached, refuses,
+/// or was away for longer than the grace time.
+pub const EXIT_NO_POD: i32 = 50;
+
+/// Arguments whose value is the path of a file on the application's host.
+const FILE_ARGUMENTS: [&str; 2] = ["--dtlsCertificateFile", "--dtlsPrivateKeyFile"];
+
+/// What this process asks a worker to be started with: the arguments without the program's name, and
+/// the files that they name.
+pub fn start(args: Vec<String>) -> Start {
+    let files = args
+        .iter()
+        .filter_map(|argument| argument.split_once('='))
+        .filter(|(name, _)| FILE_ARGUMENTS.contains(name))
+        // One that cannot be read stays out: the worker then refuses its settings, as it would here.
+        .filter_map(|(name, path)| Some((name.to_owned(), std::fs::read_to_string(path).ok()?)))
+        .collect();
+    Start {
+        pid: std::process::id(),
+        args,
+        files,
+        hand_over: false,
+    }
+}
+
+/// Answers the pod's offer to take the channel's ends over; whether it has.
+///
+/// # Errors
+/// The connection broke.
+pub async fn hand_over(
+    socket: &mut Box<dyn Socket>,
+    welcome: &Welcome,
+    ends: Ends<BorrowedFd<'_>>,
+) -> Result<bool, BoxError> {
+    let Some(name) = &welcome.hand_over else {
+        return Ok(false);
+    };
+    let claim = Claim {
+        connection: welcome.connection.clone(),
+        key: welcome.key.clone(),
+    };
+    // A pod behind a forwarded port looks like one on this host; frames will do then.
+    let handed_over = give(name, &claim, ends).is_ok();
+    let answer = serde_json::to_string(&HandedOver { handed_over })?;
+    socket.send(Packet::Text(answer)).await?;
+    Ok(handed_over)
+}
 
 /// The pod to connect to, and what to show there.
 #[derive(Clone, Debug)]

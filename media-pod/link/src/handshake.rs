@@ -34,6 +34,9 @@ pub struct Start {
     /// The contents of files that arguments name, by the argument's name.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+    /// Whether the client could pass its ends of the channel to a pod on its own host.
+    #[serde(default)]
+    pub hand_over: bool,
 }
 
 /// Which connection goes on, and where.
@@ -62,6 +65,18 @@ pub struct Welcome {
     pub max_frame: usize,
     /// How many frames the pod has received.
     pub received: u64,
+    /// The abstract Unix socket to pass the channel through, if the pod offers it. The client
+    /// answers with [`HandedOver`] before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<String>,
+}
+
+/// The client's answer to an offer in [`Welcome::hand_over`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandedOver {
+    /// Whether the pod has the channel now; if not, frames carry it.
+    pub handed_over: bool,
 }
 
 /// What is said beside the frames, at any time.

@@ -19,6 +19,11 @@
 //! breaks, the client opens another and each side says how many frames it *received*; the other
 //! sends again what came after. Past the grace time the connection is lost for good.
 //!
+//! **On one host** the relay's step can be left out: a pod that is asked on loopback offers a Unix
+//! socket in its [`Welcome`], and the relay passes its ends of the channel through it
+//! ([`hand_over`]). Channel messages then go between application and pod directly; the worker's
+//! output, signals and end stay on the connection.
+//!
 //! What a frame is its first four bytes say, a little-endian number: up to
 //! [`frame::MAX_CHANNEL_SIZE`] they are the size prefix of the first of one or more whole channel
 //! messages, carried as mediasoup wrote them; above it they mark one of the other [`Frame`]s.
@@ -32,6 +37,7 @@
 pub mod client;
 mod drive;
 pub mod frame;
+pub mod hand_over;
 mod handshake;
 mod socket;
 mod window;
@@ -39,7 +45,9 @@ mod window;
 pub use drive::{Attachment, Dial, DialError, End, LinkError, Sink, Source, Timing, drive};
 pub use frame::{Exit, Frame};
 pub use futures_util::{SinkExt, StreamExt};
-pub use handshake::{Hello, Note, Refusal, RefusalBody, Resume, Start, Welcome, header};
+pub use handshake::{
+    HandedOver, Hello, Note, Refusal, RefusalBody, Resume, Start, Welcome, header,
+};
 pub use socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
 pub use window::{Window, WindowError};
 

@@ -75,6 +75,7 @@ mod tests {
             pid: 1,
             args: args.iter().map(ToString::to_string).collect(),
             files: [("--dtlsCertificateFile".to_owned(), "PEM".to_owned())].into(),
+            hand_over: false,
         }
     }
 

@@ -1,25 +1,23 @@
 //! A worker process as the source and sink of a connection's frames.
 
-use crate::metrics::Direction;
+use super::hand_over::ApplicationEnds;
+use super::intake::{Intake, Messages};
+use super::local::Local;
+use super::outlet::Outlet;
 use crate::pod::Pod;
 use crate::process::{WorkerProcess, exit_of, send_signal};
-use crate::translate::{Translator, join};
-use bytes::{Buf, Bytes, BytesMut};
-use mafalda_channel::{Decoder, MAX_MESSAGE};
+use crate::translate::Translator;
+use bytes::{Bytes, BytesMut};
 use mafalda_link::{Exit, Frame, Sink, Source};
 use rustix::process::Signal;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-
-/// How many bytes of whole messages go into one frame, if the first is not larger by itself.
-const BATCH: usize = 64 * 1024;
 
 /// How much of the worker's output goes into one frame, in bytes.
 const OUTPUT: usize = 16 * 1024;
@@ -30,38 +28,42 @@ const ANSWERS: usize = 64;
 /// The signals that an application may send: those that the relay passes on.
 const SIGNALS: [i32; 2] = [Signal::INT.as_raw(), Signal::TERM.as_raw()];
 
-/// The two sides of a process, for [`mafalda_link::drive`]. `exited` is told of its end, and dropped
-/// when it was made to end.
+/// The two sides of a process, for [`mafalda_link::drive`]. With the application's `ends` the
+/// channel's messages go there, past the connection. `exited` is told of the process's end, and
+/// dropped when it was made to end.
 pub fn split(
     process: WorkerProcess,
+    ends: Option<ApplicationEnds>,
     translator: Arc<Mutex<Translator>>,
     pod: Pod,
     exited: oneshot::Sender<Exit>,
 ) -> (FromWorker, ToWorker) {
     let (answers, from_pod) = mpsc::channel(ANSWERS);
     let ended = Arc::new(AtomicBool::new(false));
+    let (pid, requests) = (process.pid, process.requests);
+    let intake = |answers| Intake::new(requests, translator.clone(), answers, pod.clone(), pid);
+    let outlet = Outlet::new(translator.clone(), pod.clone());
+    let messages = Messages::new(process.responses);
+    let (intake, responses) = match ends {
+        Some(ends) => {
+            let (local_answers, to_local) = mpsc::channel(ANSWERS);
+            let intake = intake(local_answers);
+            let local = Local::start(ends, intake, messages, outlet, to_local, answers);
+            (None, Responses::Local(local))
+        }
+        None => (Some(intake(answers)), Responses::Frames(messages, outlet)),
+    };
     let to_worker = ToWorker {
-        requests: Some(process.requests),
-        pid: process.pid,
+        intake,
+        pid,
         ended: ended.clone(),
-        translator: translator.clone(),
-        answers,
-        pod: pod.clone(),
-        pending: Bytes::new(),
-        answer: Vec::new(),
-        told: false,
     };
     let from_worker = FromWorker {
         child: process.child,
-        responses: Responses {
-            socket: Some(process.responses),
-            decoder: Decoder::new(MAX_MESSAGE),
-        },
+        responses,
         stdout: Output::new(process.stdout),
         stderr: Output::new(process.stderr),
         from_pod,
-        translator,
-        pod,
         exit: None,
         exited: Some(exited),
         ended,
@@ -69,32 +71,36 @@ pub fn split(
     (from_worker, to_worker)
 }
 
-/// Whole messages off a worker's descriptor 4.
-struct Responses {
-    socket: Option<UnixStream>,
-    decoder: Decoder,
+/// How a worker's messages go to its application.
+enum Responses {
+    /// In frames of the connection.
+    Frames(Messages, Outlet),
+    /// By the application's own end of the channel.
+    Local(Local),
 }
 
 impl Responses {
-    /// The next messages; pending for ever after the last.
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        loop {
-            let batch = self.decoder.next_batch(BATCH).map_err(io::Error::other)?;
-            if batch.is_some() {
-                return Ok(batch);
+    /// The next messages for a frame; `None` for nothing, pending for ever after the last.
+    async fn next(&mut self) -> io::Result<Option<Frame>> {
+        match self {
+            Self::Frames(messages, outlet) => {
+                let Some(batch) = messages.next().await? else {
+                    return Ok(None);
+                };
+                let messages = outlet.pass(batch)?;
+                Ok((!messages.is_empty()).then_some(Frame::Channel(messages)))
             }
-            let Some(socket) = &mut self.socket else {
-                return std::future::pending().await;
-            };
-            match socket.read_buf(self.decoder.buffer_mut()).await {
-                Ok(0) => {}
-                Ok(_) => continue,
-                // The process is gone, and a message or two it never read with it.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                Err(error) => return Err(error),
+            Self::Local(local) => {
+                local.silence().await;
+                Ok(None)
             }
-            self.socket = None;
-            return Ok(None);
+        }
+    }
+
+    fn are_over(&self) -> bool {
+        match self {
+            Self::Frames(messages, _) => messages.is_over(),
+            Self::Local(local) => local.is_silent(),
         }
     }
 }
@@ -113,18 +119,14 @@ impl<R: AsyncRead + Unpin> Output<R> {
         }
     }
 
-    /// What it wrote; pending for ever after its end.
+    /// What it wrote; `None` at its end, pending for ever after it.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         let Some(reader) = &mut self.reader else {
             return std::future::pending().await;
         };
         self.buffer.reserve(OUTPUT);
-        if (&mut *reader)
-            .take(OUTPUT as u64)
-            .read_buf(&mut self.buffer)
-            .await?
-            > 0
-        {
+        let mut limited = reader.take(OUTPUT as u64);
+        if limited.read_buf(&mut self.buffer).await? > 0 {
             return Ok(Some(self.buffer.split().freeze()));
         }
         self.reader = None;
@@ -139,8 +141,6 @@ pub struct FromWorker {
     stdout: Output<ChildStdout>,
     stderr: Output<ChildStderr>,
     from_pod: mpsc::Receiver<Frame>,
-    translator: Arc<Mutex<Translator>>,
-    pod: Pod,
     exit: Option<Exit>,
     exited: Option<oneshot::Sender<Exit>>,
     ended: Arc<AtomicBool>,
@@ -154,7 +154,7 @@ impl FromWorker {
 
     /// Gives the process this long to end by itself, then kills it.
     pub async fn end_within(mut self, time: Duration) {
-        // What it still says goes nowhere.
+        // What it still says goes nowhere, and it learns that its application is gone.
         drop((self.responses, self.stdout, self.stderr));
         if timeout(time, self.child.wait()).await.is_err() {
             // Fails only if it has ended.
@@ -162,17 +162,14 @@ impl FromWorker {
         }
     }
 
-    fn outbound(&self, batch: Bytes) -> io::Result<Bytes> {
-        let length = batch.len();
-        let mut translator = self
-            .translator
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (batch, count) = translator.outbound(batch).map_err(io::Error::other)?;
-        self.pod
-            .metrics()
-            .count_messages(Direction::ToApplication, count, length);
-        Ok(batch)
+    fn on_exit(&mut self, exit: Exit) -> Frame {
+        self.ended.store(true, Ordering::Relaxed);
+        self.exit = Some(exit);
+        if let Some(exited) = self.exited.take() {
+            // A pod that stops does not listen any more.
+            let _ = exited.send(exit);
+        }
+        Frame::Exit(exit)
     }
 }
 
@@ -182,39 +179,18 @@ impl Source for FromWorker {
             if self.exit.is_some() {
                 return Ok(None);
             }
-            let silent = self.responses.socket.is_none()
+            let silent = self.responses.are_over()
                 && self.stdout.reader.is_none()
                 && self.stderr.reader.is_none();
-            tokio::select! {
-                batch = self.responses.next() => {
-                    if let Some(batch) = batch? {
-                        let batch = self.outbound(batch)?;
-                        if !batch.is_empty() {
-                            return Ok(Some(Frame::Channel(batch)));
-                        }
-                    }
-                }
-                Some(frame) = self.from_pod.recv() => return Ok(Some(frame)),
-                text = self.stdout.next() => {
-                    if let Some(text) = text? {
-                        return Ok(Some(Frame::Stdout(text)));
-                    }
-                }
-                text = self.stderr.next() => {
-                    if let Some(text) = text? {
-                        return Ok(Some(Frame::Stderr(text)));
-                    }
-                }
-                status = self.child.wait(), if silent => {
-                    let exit = exit_of(status?);
-                    self.ended.store(true, Ordering::Relaxed);
-                    self.exit = Some(exit);
-                    if let Some(exited) = self.exited.take() {
-                        // A pod that stops does not listen any more.
-                        let _ = exited.send(exit);
-                    }
-                    return Ok(Some(Frame::Exit(exit)));
-                }
+            let frame = tokio::select! {
+                frame = self.responses.next() => frame?,
+                Some(frame) = self.from_pod.recv() => Some(frame),
+                text = self.stdout.next() => text?.map(Frame::Stdout),
+                text = self.stderr.next() => text?.map(Frame::Stderr),
+                status = self.child.wait(), if silent => Some(self.on_exit(exit_of(status?))),
+            };
+            if frame.is_some() {
+                return Ok(frame);
             }
         }
     }
@@ -222,56 +198,22 @@ impl Source for FromWorker {
 
 /// Where an application's messages and signals go.
 pub struct ToWorker {
-    requests: Option<UnixStream>,
+    /// `None` once the application's requests have ended, or when they come by its own end.
+    intake: Option<Intake>,
     pid: u32,
     ended: Arc<AtomicBool>,
-    translator: Arc<Mutex<Translator>>,
-    answers: mpsc::Sender<Frame>,
-    pod: Pod,
-    /// Messages on their way into the worker.
-    pending: Bytes,
-    /// What the pod itself answers.
-    answer: Vec<Frame>,
-    /// Whether the application was told of a malformed message.
-    told: bool,
-}
-
-impl ToWorker {
-    fn on_messages(&mut self, batch: &Bytes) {
-        let mut translator = self
-            .translator
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let inbound = translator.inbound(batch);
-        drop(translator);
-        let metrics = self.pod.metrics();
-        metrics.count_messages(Direction::ToWorker, inbound.messages, batch.len());
-        metrics.malformed.inc_by(inbound.malformed.len() as u64);
-        if let (Some(what), false) = (inbound.malformed.first(), self.told) {
-            // Once a connection: an application that sends garbage sends much of it.
-            self.told = true;
-            tracing::warn!(
-                pid = self.pid,
-                what,
-                "the application sends malformed messages"
-            );
-            let line = format!("mafalda: a message was not passed on: {what}\n");
-            self.answer.push(Frame::Stderr(line.into()));
-        }
-        self.pending = join(&inbound.to_worker);
-        if !inbound.to_application.is_empty() {
-            self.answer
-                .push(Frame::Channel(join(&inbound.to_application)));
-        }
-    }
 }
 
 impl Sink for ToWorker {
     fn accept(&mut self, frame: Frame) -> io::Result<()> {
+        let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         match frame {
-            Frame::Channel(batch) => self.on_messages(&batch),
+            Frame::Channel(batch) => match &mut self.intake {
+                Some(intake) => intake.accept(&batch),
+                None => return wrong("a channel frame after the end of the channel"),
+            },
             // The worker's way to learn that its application is gone.
-            Frame::RequestsEnd => self.requests = None,
+            Frame::RequestsEnd => self.intake = None,
             Frame::Signal(number) => {
                 // A worker that has ended needs none, and its id may be another's.
                 let is_there = !self.ended.load(Ordering::Relaxed);
@@ -280,27 +222,15 @@ impl Sink for ToWorker {
                 }
             }
             Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) => {
-                let error = "an application sends a frame that only workers send";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                return wrong("an application sends a frame that only workers send");
             }
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> io::Result<Option<Exit>> {
-        while let Some(requests) = &mut self.requests
-            && self.pending.has_remaining()
-        {
-            if requests.write_buf(&mut self.pending).await.is_err() {
-                // The worker is gone; its end is on its way to the application.
-                self.requests = None;
-            }
-        }
-        while !self.answer.is_empty() {
-            match self.answers.reserve().await {
-                Ok(permit) => permit.send(self.answer.remove(0)),
-                Err(_) => self.answer.clear(),
-            }
+        if let Some(intake) = &mut self.intake {
+            intake.flush().await;
         }
         Ok(None)
     }

@@ -121,7 +121,7 @@ async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admissi
                 socket,
                 start,
                 mediasoup,
-                peer: peer.to_string(),
+                peer,
                 reservation,
             });
             return;

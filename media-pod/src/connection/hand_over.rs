@@ -1,0 +1,110 @@
+//! Takes the channel's ends over from a relay on the same host, if it will.
+
+use mafalda_link::hand_over::{Ends, address, take};
+use mafalda_link::{HandedOver, Packet, Socket, StreamExt, Welcome};
+use std::io;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+/// How long the relay may take to answer the offer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The application's ends of a channel: requests are read from one, the rest is written to the
+/// other.
+pub type ApplicationEnds = Ends<UnixStream>;
+
+/// An offer that is open: a socket of its own, in the network namespace of the pod.
+pub struct Offer {
+    listener: UnixListener,
+    name: String,
+}
+
+impl Offer {
+    /// Makes the offer for one connection.
+    pub fn open(connection: &str) -> io::Result<Self> {
+        let name = format!("mafalda-{}-{connection}", std::process::id());
+        let listener = StdUnixListener::bind_addr(&address(&name)?)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener: UnixListener::from_std(listener)?,
+            name,
+        })
+    }
+
+    /// What [`Welcome::hand_over`] says.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for the relay's answer; `None` if it keeps the channel.
+    pub async fn answer(
+        self,
+        socket: &mut Box<dyn Socket>,
+        welcome: &Welcome,
+    ) -> io::Result<Option<ApplicationEnds>> {
+        let mut ends = None;
+        let answered = async {
+            loop {
+                tokio::select! {
+                    accepted = self.listener.accept() => {
+                        // Somebody else on this host may try it too: the secret tells.
+                        match accept(accepted?.0, welcome).await {
+                            Ok(accepted) => ends = Some(accepted),
+                            Err(error) => tracing::warn!(%error, "no hand-over"),
+                        }
+                    }
+                    packet = socket.next() => match packet {
+                        Some(Ok(Packet::Text(text))) => {
+                            let answer: HandedOver = serde_json::from_str(&text)?;
+                            return Ok(answer.handed_over);
+                        }
+                        Some(Ok(Packet::Ping | Packet::Pong)) => {}
+                        Some(Err(error)) => return Err(io::Error::other(error)),
+                        Some(Ok(_)) | None => {
+                            return Err(io::Error::other("no answer to the offer of a hand-over"));
+                        }
+                    },
+                }
+            }
+        };
+        match timeout(PATIENCE, answered).await {
+            Ok(Ok(true)) if ends.is_none() => Err(io::Error::other("a hand-over of nothing")),
+            Ok(Ok(handed_over)) => Ok(ends.filter(|_| handed_over)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+async fn accept(mut stream: UnixStream, welcome: &Welcome) -> io::Result<ApplicationEnds> {
+    let taking = async {
+        loop {
+            stream.readable().await?;
+            match stream.try_io(Interest::READABLE, || take(&stream)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                taken => return taken,
+            }
+        }
+    };
+    let (claim, ends) = timeout(PATIENCE, taking)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if claim.connection != welcome.connection || claim.key != welcome.key {
+        return Err(io::Error::other("a stranger offers a channel"));
+    }
+    let local = |fd| {
+        let socket = StdUnixStream::from(fd);
+        socket.set_nonblocking(true)?;
+        UnixStream::from_std(socket)
+    };
+    let ends = Ends {
+        requests: local(ends.requests)?,
+        responses: local(ends.responses)?,
+    };
+    stream.write_all(&[1]).await?;
+    Ok(ends)
+}
