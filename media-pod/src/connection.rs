@@ -94,7 +94,7 @@ async fn connect(
         }
     };
     welcome.hand_over = None;
-    let local = ends.is_some();
+    let handed_over = ends.is_some();
     let (id, key) = (welcome.connection.clone(), welcome.key.clone());
 
     let (sockets, receiver) = mpsc::channel(1);
@@ -107,12 +107,13 @@ async fn connect(
             application_pid: start.pid,
             mediasoup,
             connected: true,
+            handed_over,
             since: SystemTime::now(),
             inventory: inventory.clone(),
         });
     });
     let pid = process.pid;
-    tracing::info!(worker = index, pid, connection = id, %peer, local, "worker given");
+    tracing::info!(worker = index, pid, connection = id, %peer, handed_over, "worker given");
 
     let rewriter =
         (config.listen_infos == ListenInfos::Pod).then(|| Rewriter::new(addresses(config, index)));

@@ -35,6 +35,8 @@ pub struct Busy {
     pub mediasoup: String,
     /// Whether the connection has a socket.
     pub connected: bool,
+    /// Whether the channel goes past the connection, application and pod being on one host.
+    pub handed_over: bool,
     /// Since when.
     pub since: SystemTime,
     /// What it carries.

@@ -54,6 +54,7 @@ struct ConnectionStatus {
     application_pid: u32,
     mediasoup: String,
     connected: bool,
+    handed_over: bool,
     /// Seconds since 1970.
     since: u64,
 }
@@ -84,6 +85,7 @@ fn worker_status(pod: &Pod, index: usize, slot: &Slot) -> WorkerStatus {
             application_pid: busy.application_pid,
             mediasoup: busy.mediasoup.clone(),
             connected: busy.connected,
+            handed_over: busy.handed_over,
             since: busy
                 .since
                 .duration_since(SystemTime::UNIX_EPOCH)

@@ -1,13 +1,20 @@
 // Benchmarks of a remote worker on loopback against a local one: what `make bench` shows.
 // Meant for an otherwise idle machine. The last line is all of it as JSON.
 import os from 'node:os';
-import { closeWith, createWorker, mediasoup } from '../lib/application.js';
+import { asFromAnotherHost, closeWith, createWorker, mediasoup } from '../lib/application.js';
 import { startPod } from '../lib/pod.js';
 import { program } from '../lib/programs.js';
 import { Scope } from '../lib/scope.js';
 import { latency } from './latency.js';
 import { relayMemory, relayStart } from './relay.js';
 import { throughput } from './throughput.js';
+
+/** Application and pod on one host, as here, and as if they were not: then TCP carries the channel. */
+const phases = /** @type {const} */ ([
+  { name: 'one host, --listen-infos application', listenInfos: 'application', env: undefined },
+  { name: 'one host, --listen-infos pod', listenInfos: 'pod', env: undefined },
+  { name: 'over TCP, --listen-infos pod', listenInfos: 'pod', env: asFromAnotherHost },
+]);
 
 const rounds = Number(process.env.BENCH_ROUNDS ?? 2000);
 const scope = new Scope();
@@ -31,26 +38,27 @@ try {
     machine: { cpu: os.cpus()[0]?.model, cores: os.cpus().length, load: os.loadavg()[0] },
   };
   const local = await createLocal();
-  for (const listenInfos of /** @type {const} */ (['application', 'pod'])) {
+  for (const { name, listenInfos, env } of phases) {
     const pod = await startPod(scope, { args: ['--listen-infos', listenInfos] });
-    const remote = await createWorker(scope, pod);
+    const remote = await createWorker(scope, pod, {}, { env });
     const result = await latency(local, remote, rounds);
-    show(`createWebRtcTransport + close, --listen-infos ${listenInfos}`, result.createAndClose);
-    if (listenInfos === 'application') show('worker.dump', result.dump);
-    results[listenInfos] = result;
-    if (listenInfos === 'pod') {
-      results.throughput = await throughput(local, remote, 8);
-      for (const [kind, { localPerSecond, remotePerSecond, ratio }] of Object.entries(
-        results.throughput,
-      )) {
-        console.log(
-          `${kind} a second: ${localPerSecond} local, ${remotePerSecond} remote, ratio ${ratio}`,
-        );
-      }
-      results.memory = relayMemory(remote);
+    show(`createWebRtcTransport + close, ${name}`, result.createAndClose);
+    show(`worker.dump, ${name}`, result.dump);
+    /** @type {Record<string, any>} */
+    const measured = { ...result, throughput: await throughput(local, remote, 8) };
+    for (const [kind, { localPerSecond, remotePerSecond, ratio }] of Object.entries(
+      measured.throughput,
+    )) {
       console.log(
-        `relay's memory after all this: ${results.memory.residentMiB} MiB, at most ${results.memory.peakMiB} MiB`,
+        `${kind} a second, ${name}: ${localPerSecond} local, ${remotePerSecond} remote, ratio ${ratio}`,
       );
+    }
+    measured.memory = relayMemory(remote);
+    console.log(
+      `relay's memory after all this: ${measured.memory.residentMiB} MiB, at most ${measured.memory.peakMiB} MiB`,
+    );
+    results[name] = measured;
+    if (env === undefined && listenInfos === 'pod') {
       const create = { local: createLocal, remote: () => createWorker(scope, pod) };
       results.start = await relayStart(create, 40);
       console.log(

@@ -80,11 +80,17 @@ try {
       MEDIASOUP_WORKER_BIN: program('mafalda-media-worker'),
     });
   } else {
-    for (const workers of [1, 2]) {
+    // On one host the pod takes the channel's ends over; with it off, the connection carries them.
+    for (const [workers, handOver] of [
+      [1, 'off'],
+      [2, 'on'],
+    ]) {
       const pod = await startPod(scope, { workers, args: ['--listen-infos', 'application'] });
-      await runSuite(scope, `through a pod of --workers ${workers}`, root, {
+      const title = `through a pod of --workers ${workers}, hand-over ${handOver}`;
+      await runSuite(scope, title, root, {
         MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
         MAFALDA_URL: pod.webSocketUrl,
+        MAFALDA_HAND_OVER: String(handOver),
       });
       await pod.stop();
     }

@@ -55,7 +55,7 @@ pub fn open(
     let application = Application {
         requests: Requests {
             socket: requests,
-            decoder: Decoder::new(MAX_MESSAGE),
+            decoder: Decoder::new(MAX_MESSAGE.min(max_frame)),
             batch: BATCH.min(max_frame),
         },
         interrupt: signal(SignalKind::interrupt())?,

@@ -9,7 +9,12 @@ mod end;
 use channel::Descriptors;
 use mafalda_link::client::{ConnectError, EXIT_NO_POD, Target, hand_over, start};
 use mafalda_link::{BoxError, End, Exit, LinkError, Timing, drive};
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::time::sleep;
 
 /// What mediasoup's own worker exits with when `MEDIASOUP_VERSION` is missing.
 const EXIT_NO_VERSION: i32 = 41;
@@ -35,13 +40,27 @@ enum RelayError {
     Link(#[from] LinkError),
     #[error("the connection broke in its first moment: {0}")]
     Broken(BoxError),
+    #[error("the pod on this host is gone")]
+    PodGone,
     #[error("file descriptors 3 and 4 are not what mediasoup gives its worker: {0}")]
     Descriptors(std::io::Error),
 }
 
-/// A pod on this host that has the channel cannot be away for a while: when its connection breaks,
-/// it is gone.
-const LOCAL_GRACE: Duration = Duration::from_secs(1);
+/// How long the connection may take to end by itself once the pod that has the channel is gone.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Resolves when the pod on this host, which has the channel, is gone: there is nothing to resume.
+async fn pod_gone(stream: Option<StdUnixStream>) -> io::Result<()> {
+    let Some(stream) = stream else {
+        return std::future::pending().await;
+    };
+    stream.set_nonblocking(true)?;
+    let mut stream = UnixStream::from_std(stream)?;
+    // It says nothing more; an error is an end too.
+    let _ = stream.read(&mut [0]).await;
+    sleep(LAST_WORDS).await;
+    Ok(())
+}
 
 async fn relay(version: String) -> Result<Exit, RelayError> {
     end::ignore_signals();
@@ -50,28 +69,22 @@ async fn relay(version: String) -> Result<Exit, RelayError> {
     let mut start = start(std::env::args().skip(1).collect());
     start.hand_over = std::env::var_os("MAFALDA_HAND_OVER").is_none_or(|value| value != "off");
     let (mut socket, welcome, mut reconnect) = target.connect(start).await?;
-    let handed_over = hand_over(&mut socket, &welcome, descriptors.ends())
+    let pod = hand_over(&mut socket, &welcome, descriptors.ends())
         .await
         .map_err(RelayError::Broken)?;
-    let (descriptors, grace) = match handed_over {
-        true => {
-            // Or each message would wake this process too.
-            drop(descriptors);
-            (None, LOCAL_GRACE)
-        }
-        false => (
-            Some(descriptors),
-            Duration::from_secs(welcome.grace_seconds),
-        ),
-    };
+    // Those that the pod has are closed here, or each message would wake this process too.
+    let descriptors = Some(descriptors).filter(|_| pod.is_none());
     let (mut source, mut sink) =
         channel::open(descriptors, welcome.max_frame).map_err(RelayError::Descriptors)?;
-    let timing = Timing::with_grace(grace);
+    let timing = Timing::with_grace(Duration::from_secs(welcome.grace_seconds));
     let window = welcome.window;
     let (source, sink) = (&mut source, &mut sink);
-    match drive(source, sink, &mut reconnect, socket, window, timing).await? {
-        End::Exit(exit) => Ok(exit),
-        End::Settled => unreachable!("the relay's source never ends"),
+    tokio::select! {
+        end = drive(source, sink, &mut reconnect, socket, window, timing) => match end? {
+            End::Exit(exit) => Ok(exit),
+            End::Settled => unreachable!("the relay's source never ends"),
+        },
+        gone = pod_gone(pod) => Err(gone.map_or_else(RelayError::Descriptors, |()| RelayError::PodGone)),
     }
 }
 

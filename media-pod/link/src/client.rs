@@ -6,6 +6,7 @@ use crate::handshake::{HandedOver, Hello, Refusal, Resume, Start, Welcome, heade
 use crate::socket::{BoxError, Packet, Socket, adapt, websocket_config};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +51,8 @@ pub fn start(args: Vec<String>) -> Start {
     }
 }
 
-/// Answers the pod's offer to take the channel's ends over; whether it has.
+/// Answers the pod's offer to take the channel's ends over. If it has, a stream is returned that
+/// closes with the pod; the ends are of no use here any more.
 ///
 /// # Errors
 /// The connection broke.
@@ -58,19 +60,20 @@ pub async fn hand_over(
     socket: &mut Box<dyn Socket>,
     welcome: &Welcome,
     ends: Ends<BorrowedFd<'_>>,
-) -> Result<bool, BoxError> {
+) -> Result<Option<UnixStream>, BoxError> {
     let Some(name) = &welcome.hand_over else {
-        return Ok(false);
+        return Ok(None);
     };
     let claim = Claim {
         connection: welcome.connection.clone(),
         key: welcome.key.clone(),
     };
     // A pod behind a forwarded port looks like one on this host; frames will do then.
-    let handed_over = give(name, &claim, ends).is_ok();
+    let stream = give(name, &claim, ends).ok();
+    let handed_over = stream.is_some();
     let answer = serde_json::to_string(&HandedOver { handed_over })?;
     socket.send(Packet::Text(answer)).await?;
-    Ok(handed_over)
+    Ok(stream)
 }
 
 /// The pod to connect to, and what to show there.
@@ -283,7 +286,9 @@ impl Target {
                     code: "handshake".into(),
                     message: reason,
                 }),
-                Some(Ok(Packet::Frame(_))) | None => Err(self.unreachable("the handshake broke")),
+                Some(Ok(Packet::Frame(_) | Packet::TooLarge(_))) | None => {
+                    Err(self.unreachable("the handshake broke"))
+                }
                 Some(Err(error)) => Err(self.unreachable(error)),
             };
         }

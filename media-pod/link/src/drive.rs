@@ -379,6 +379,7 @@ impl<D: Dial> Driver<'_, D> {
                 }
             }
             Packet::Ping | Packet::Pong => {}
+            Packet::TooLarge(what) => return Err(LinkError::Protocol(what)),
             Packet::Close { code, reason } if code == CLOSE_FINAL => {
                 return Err(LinkError::Closed(reason));
             }

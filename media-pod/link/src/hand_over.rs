@@ -39,11 +39,12 @@ pub fn address(name: &str) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(name)
 }
 
-/// Passes the ends to the pod that listens at `name`, and waits until it has them.
+/// Passes the ends to the pod that listens at `name`, and waits until it has them. The stream that
+/// is returned closes with the pod.
 ///
 /// # Errors
 /// The pod is not there (it is on another host after all), or does not take them.
-pub fn give(name: &str, claim: &Claim, ends: Ends<BorrowedFd<'_>>) -> io::Result<()> {
+pub fn give(name: &str, claim: &Claim, ends: Ends<BorrowedFd<'_>>) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect_addr(&address(name)?)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let text = serde_json::to_vec(claim)?;
@@ -58,11 +59,12 @@ pub fn give(name: &str, claim: &Claim, ends: Ends<BorrowedFd<'_>>) -> io::Result
     if sent != text.len() {
         return Err(io::Error::other("the hand-over was cut short"));
     }
-    stream.read_exact(&mut [0])
+    stream.read_exact(&mut [0])?;
+    Ok(stream)
 }
 
 /// Takes what [`give`] sent off a readable socket; the caller answers with one byte once the ends
-/// are where they belong.
+/// are where they belong, and keeps the socket open as long as it has them.
 ///
 /// # Errors
 /// `WouldBlock` as long as nothing came; anything else is no hand-over.
@@ -127,7 +129,7 @@ mod tests {
             requests: requests.as_fd(),
             responses: responses.as_fd(),
         };
-        give(&name, &claim(), ends).unwrap();
+        let _stream = give(&name, &claim(), ends).unwrap();
         let (taken_claim, taken) = pod.join().unwrap();
         assert_eq!(taken_claim, claim());
         far_requests.write_all(b"request").unwrap();

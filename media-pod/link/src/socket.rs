@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// An error of the library below.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +21,8 @@ pub enum Packet {
     Ping,
     /// The answer.
     Pong,
+    /// A message that is larger than this end takes, and was not read.
+    TooLarge(String),
     /// The peer closes the socket.
     Close {
         /// A WebSocket close code; [`CLOSE_FINAL`] ends the whole connection.
@@ -88,6 +90,7 @@ pub fn adapt(
                     reason: String::new(),
                 },
             }),
+            Err(Error::Capacity(error)) => Ok(Packet::TooLarge(error.to_string())),
             Err(error) => Err(BoxError::from(error)),
         })
         .sink_map_err(BoxError::from)
@@ -96,7 +99,7 @@ pub fn adapt(
                 Packet::Frame(bytes) => Message::Binary(bytes),
                 Packet::Text(text) => Message::Text(text.into()),
                 Packet::Ping => Message::Ping(Bytes::new()),
-                Packet::Pong => Message::Pong(Bytes::new()),
+                Packet::Pong | Packet::TooLarge(_) => Message::Pong(Bytes::new()),
                 Packet::Close { code, reason } => Message::Close(Some(CloseFrame {
                     code: code.into(),
                     reason: reason.into(),

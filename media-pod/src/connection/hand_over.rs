@@ -1,6 +1,6 @@
 //! Takes the channel's ends over from a relay on the same host, if it will.
 
-use mafalda_link::hand_over::{Ends, address, take};
+use mafalda_link::hand_over::{address, take};
 use mafalda_link::{HandedOver, Packet, Socket, StreamExt, Welcome};
 use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
@@ -13,9 +13,15 @@ use tokio::time::timeout;
 /// How long the relay may take to answer the offer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The application's ends of a channel: requests are read from one, the rest is written to the
-/// other.
-pub type ApplicationEnds = Ends<UnixStream>;
+/// The application's ends of a channel.
+pub struct ApplicationEnds {
+    /// Where requests are read.
+    pub requests: UnixStream,
+    /// Where responses and notifications are written.
+    pub responses: UnixStream,
+    /// Open as long as the pod has the ends: the relay sees by it whether the pod is there.
+    pub alive: UnixStream,
+}
 
 /// An offer that is open: a socket of its own, in the network namespace of the pod.
 pub struct Offer {
@@ -101,10 +107,10 @@ async fn accept(mut stream: UnixStream, welcome: &Welcome) -> io::Result<Applica
         socket.set_nonblocking(true)?;
         UnixStream::from_std(socket)
     };
-    let ends = Ends {
+    stream.write_all(&[1]).await?;
+    Ok(ApplicationEnds {
         requests: local(ends.requests)?,
         responses: local(ends.responses)?,
-    };
-    stream.write_all(&[1]).await?;
-    Ok(ends)
+        alive: stream,
+    })
 }

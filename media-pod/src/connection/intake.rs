@@ -4,7 +4,7 @@ use crate::metrics::Direction;
 use crate::pod::Pod;
 use crate::translate::{Translator, join};
 use bytes::{Buf, Bytes};
-use mafalda_channel::{Decoder, MAX_MESSAGE};
+use mafalda_channel::Decoder;
 use mafalda_link::Frame;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +22,11 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Of the socket, until its end.
-    pub fn new(socket: UnixStream) -> Self {
+    /// Of the socket, until its end. `max_message` bytes are the largest message taken.
+    pub fn new(socket: UnixStream, max_message: usize) -> Self {
         Self {
             socket: Some(socket),
-            decoder: Decoder::new(MAX_MESSAGE),
+            decoder: Decoder::new(max_message),
         }
     }
 
@@ -92,6 +92,11 @@ impl Intake {
             answer: Vec::new(),
             told: false,
         }
+    }
+
+    /// The largest message that an application may send, in bytes.
+    pub fn max_message(&self) -> usize {
+        self.pod.config().max_message
     }
 
     /// The worker's process id, for logs.

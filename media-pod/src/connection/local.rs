@@ -15,6 +15,7 @@ pub struct Local {
     /// Stops when this is dropped, and the worker learns that its application is gone.
     _requests: JoinSet<()>,
     responses: JoinSet<()>,
+    _alive: UnixStream,
 }
 
 impl Local {
@@ -28,7 +29,8 @@ impl Local {
         to_link: mpsc::Sender<Frame>,
     ) -> Self {
         let (mut requests, mut responses) = (JoinSet::new(), JoinSet::new());
-        requests.spawn(carry_requests(Messages::new(ends.requests), intake));
+        let application = Messages::new(ends.requests, intake.max_message());
+        requests.spawn(carry_requests(application, intake));
         responses.spawn(carry_responses(
             worker,
             outlet,
@@ -39,6 +41,7 @@ impl Local {
         Self {
             _requests: requests,
             responses,
+            _alive: ends.alive,
         }
     }
 

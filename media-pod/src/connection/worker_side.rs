@@ -8,6 +8,7 @@ use crate::pod::Pod;
 use crate::process::{WorkerProcess, exit_of, send_signal};
 use crate::translate::Translator;
 use bytes::{Bytes, BytesMut};
+use mafalda_channel::MAX_MESSAGE;
 use mafalda_link::{Exit, Frame, Sink, Source};
 use rustix::process::Signal;
 use std::io;
@@ -43,7 +44,7 @@ pub fn split(
     let (pid, requests) = (process.pid, process.requests);
     let intake = |answers| Intake::new(requests, translator.clone(), answers, pod.clone(), pid);
     let outlet = Outlet::new(translator.clone(), pod.clone());
-    let messages = Messages::new(process.responses);
+    let messages = Messages::new(process.responses, MAX_MESSAGE);
     let (intake, responses) = match ends {
         Some(ends) => {
             let (local_answers, to_local) = mpsc::channel(ANSWERS);
