@@ -46,7 +46,8 @@ test('a broken connection does not matter to a channel that was handed over', as
   const open = new Set();
   const proxy = net.createServer((socket) => {
     const onward = net.connect(pod.port, '127.0.0.1');
-    for (const each of [socket, onward]) each.on('error', () => {}).on('close', () => open.delete(each));
+    for (const each of [socket, onward])
+      each.on('error', () => {}).on('close', () => open.delete(each));
     open.add(socket).add(onward);
     socket.pipe(onward).pipe(socket);
   });
