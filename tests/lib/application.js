@@ -8,6 +8,9 @@ import { temporaryDirectory } from './temporary.js';
 
 export { mediasoup };
 
+/** Environment of a relay that treats a pod on this host as one on another. */
+export const asFromAnotherHost = { MAFALDA_HAND_OVER: 'off' };
+
 /**
  * `mediasoup.createWorker()` with Mafalda's relay as the worker program, set to a pod. The
  * worker is closed with `owner`.

@@ -18,7 +18,11 @@ export async function startProxy(owner, port) {
     carried: 0,
     /** Breaks every connection, in both directions, wherever its bytes just are. */
     breakAll() {
-      for (const socket of sockets) socket.resetAndDestroy();
+      for (const socket of sockets) {
+        // Node never gets rid of a socket that is reset while it says goodbye.
+        if (socket.writableEnded) socket.destroy();
+        else socket.resetAndDestroy();
+      }
     },
   };
   const server = net.createServer((near) => {

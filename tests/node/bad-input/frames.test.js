@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import net from 'node:net';
 import test, { after, before, describe } from 'node:test';
 import { createWorker } from '../../lib/application.js';
 import { flowThrough } from '../../lib/flow.js';
@@ -12,7 +13,7 @@ import { openRaw, startRaw } from '../../lib/raw-connection.js';
 import { answers, Method, request } from '../../lib/requests.js';
 import { mediaCodecs, opus } from '../../lib/rtp.js';
 import { Scope } from '../../lib/scope.js';
-import { until } from '../../lib/until.js';
+import { event, until } from '../../lib/until.js';
 
 const MIB = 1024 * 1024;
 
@@ -141,6 +142,50 @@ describe('garbage', () => {
     await lives(t);
   });
 
+  describe('an offer to take the channel over', () => {
+    /** A start that gets one, and its name: an abstract socket. */
+    const offered = async (/** @type {test.TestContext} */ t) => {
+      const raw = await openRaw(t, pod);
+      raw.hello({ start: { pid: process.pid, args: [], files: {}, handOver: true } });
+      const { handOver } = JSON.parse(await until('the pod answers', () => raw.texts[0]));
+      assert.ok(handOver, 'an offer');
+      return { raw, name: `\0${handOver}` };
+    };
+    /** @type {[string, string | undefined][]} */
+    const cases = [
+      ['garbage in answer', 'garbage'],
+      ['nothing in answer', ''],
+      ['a guess in answer', JSON.stringify({ connection: 'x', key: 'x' })],
+      ['no answer', undefined],
+    ];
+    for (const [name, words] of cases) {
+      test(name, async (t) => {
+        const offer = await offered(t);
+        const stranger = net.connect({ path: offer.name });
+        t.after(() => stranger.destroy());
+        stranger.on('error', () => {});
+        if (words === '') stranger.end();
+        else if (words) stranger.write(words);
+        offer.raw.hello({ handedOver: true });
+        const end = await offer.raw.isClosed();
+        t.diagnostic(`closed: ${end.code} ${end.reason}`);
+        await lives(t);
+      });
+    }
+
+    test('a stranger that holds it does not keep the application from its worker', async (t) => {
+      const { raw, name } = await offered(t);
+      const stranger = net.connect({ path: name });
+      t.after(() => stranger.destroy());
+      stranger.on('error', () => {});
+      await event(stranger, 'connect');
+      raw.hello({ handedOver: false });
+      raw.socket.send(request(1));
+      await until('it is answered', () => raw.frames.some((frame) => answers(frame, 1)));
+      await lives(t);
+    });
+  });
+
   describe('after the hello', () => {
     const good = request(1);
     /** A size that is not the message's. @param {number} size */
@@ -220,7 +265,7 @@ describe('garbage', () => {
     await lives(t);
   });
 
-  test('one who sends and never reads: memory stays bounded', async (t) => {
+  test('one who sends past the window and never reads: memory stays bounded', async (t) => {
     const raw = await startRaw(t, pod);
     // Neither its acknowledgements nor its answers are ever read.
     raw.socket.pause();

@@ -1,7 +1,7 @@
 // The socket between relay and pod breaks again and again, in the middle of whatever is on it.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { createWorker } from '../../lib/application.js';
+import { asFromAnotherHost, createWorker } from '../../lib/application.js';
 import { startPod } from '../../lib/pod.js';
 import { startProxy } from '../../lib/proxy.js';
 import { mediaCodecs } from '../../lib/rtp.js';
@@ -13,7 +13,7 @@ const BREAKS = 30;
 test(`the socket breaks ${BREAKS} times under traffic: nothing lost, nothing doubled`, async (t) => {
   const pod = await startPod(t);
   const proxy = await startProxy(t, pod.port);
-  const worker = await createWorker(t, proxy);
+  const worker = await createWorker(t, proxy, {}, { env: asFromAnotherHost });
   worker.on('died', (error) => assert.fail(`the worker died: ${error.message}`));
   const router = await worker.createRouter({ mediaCodecs });
   const traffic = await startTraffic(router);
@@ -30,10 +30,28 @@ test(`the socket breaks ${BREAKS} times under traffic: nothing lost, nothing dou
   assert.ok(proxy.taken > BREAKS);
 });
 
-test('the socket breaks while requests pile up: large amounts are resumed whole', async (t) => {
+test('with the channel handed over a broken socket is not noticed, and is replaced', async (t) => {
   const pod = await startPod(t);
   const proxy = await startProxy(t, pod.port);
   const worker = await createWorker(t, proxy);
+  worker.on('died', (error) => assert.fail(`the worker died: ${error.message}`));
+  assert.equal((await pod.entryOf(worker)).connection.handedOver, true);
+  const router = await worker.createRouter({ mediaCodecs });
+  const traffic = await startTraffic(router);
+  for (let i = 0; i < 3; i++) {
+    const { taken } = proxy;
+    proxy.breakAll();
+    await traffic.flows('traffic flows', 10);
+    await until('the relay is back', () => proxy.taken > taken);
+    await until('so the pod sees', async () => (await pod.entryOf(worker)).connection.connected);
+  }
+  t.diagnostic(await traffic.stopAndCheck());
+});
+
+test('the socket breaks while requests pile up: large amounts are resumed whole', async (t) => {
+  const pod = await startPod(t);
+  const proxy = await startProxy(t, pod.port);
+  const worker = await createWorker(t, proxy, {}, { env: asFromAnotherHost });
   const router = await worker.createRouter({ mediaCodecs });
   const transports = await Promise.all(
     Array.from({ length: 100 }, () => router.createDirectTransport()),
