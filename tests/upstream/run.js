@@ -81,16 +81,16 @@ try {
     });
   } else {
     // On one host the pod takes the channel's ends over; with it off, the connection carries them.
-    for (const [workers, handOver] of [
-      [1, 'off'],
-      [2, 'on'],
+    for (const { workers, handOver } of [
+      { workers: 1, handOver: 'off' },
+      { workers: 2, handOver: 'on' },
     ]) {
       const pod = await startPod(scope, { workers, args: ['--listen-infos', 'application'] });
       const title = `through a pod of --workers ${workers}, hand-over ${handOver}`;
       await runSuite(scope, title, root, {
         MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
         MAFALDA_URL: pod.webSocketUrl,
-        MAFALDA_HAND_OVER: String(handOver),
+        MAFALDA_HAND_OVER: handOver,
       });
       await pod.stop();
     }
