@@ -2,6 +2,7 @@
 
 mod files;
 mod hand_over;
+mod inlet;
 mod intake;
 mod local;
 mod outlet;
@@ -97,9 +98,15 @@ async fn connect(
     let handed_over = ends.is_some();
     let (id, key) = (welcome.connection.clone(), welcome.key.clone());
 
+    let inventory = Arc::new(Mutex::new(Inventory::default()));
+    let pid = process.pid;
+    let rewriter =
+        (config.listen_infos == ListenInfos::Pod).then(|| Rewriter::new(addresses(config, index)));
+    let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory.clone())));
+    let (exited, exit) = oneshot::channel();
+    let sides = worker_side::split(process, ends, translator, pod.clone(), exited)?;
     let (sockets, receiver) = mpsc::channel(1);
     pod.add_connection(&id, Resumable { key, sockets });
-    let inventory = Arc::new(Mutex::new(Inventory::default()));
     pod.with_slot(index, |slot| {
         slot.state = SlotState::Busy(Busy {
             connection: id.clone(),
@@ -109,17 +116,11 @@ async fn connect(
             connected: true,
             handed_over,
             since: SystemTime::now(),
-            inventory: inventory.clone(),
+            inventory,
         });
     });
-    let pid = process.pid;
     tracing::info!(worker = index, pid, connection = id, %peer, handed_over, "worker given");
 
-    let rewriter =
-        (config.listen_infos == ListenInfos::Pod).then(|| Rewriter::new(addresses(config, index)));
-    let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory)));
-    let (exited, exit) = oneshot::channel();
-    let sides = worker_side::split(process, ends, translator, pod.clone(), exited);
     let dial = Sockets::new(pod.clone(), index, welcome, receiver);
     tokio::spawn(carry(pod.clone(), index, pid, id, socket, dial, sides));
     // The slot is free when the process has ended, also while its application is yet to hear of it.

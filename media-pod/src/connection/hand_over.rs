@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The application's ends of a channel.
 pub struct ApplicationEnds {
     /// Where requests are read.
-    pub requests: UnixStream,
+    pub requests: StdUnixStream,
     /// Where responses and notifications are written.
-    pub responses: UnixStream,
+    pub responses: StdUnixStream,
     /// Open as long as the pod has the ends: the relay sees by it whether the pod is there.
     pub alive: UnixStream,
 }
@@ -102,15 +102,10 @@ async fn accept(mut stream: UnixStream, welcome: &Welcome) -> io::Result<Applica
     if claim.connection != welcome.connection || claim.key != welcome.key {
         return Err(io::Error::other("a stranger offers a channel"));
     }
-    let local = |fd| {
-        let socket = StdUnixStream::from(fd);
-        socket.set_nonblocking(true)?;
-        UnixStream::from_std(socket)
-    };
     stream.write_all(&[1]).await?;
     Ok(ApplicationEnds {
-        requests: local(ends.requests)?,
-        responses: local(ends.responses)?,
+        requests: ends.requests.into(),
+        responses: ends.responses.into(),
         alive: stream,
     })
 }

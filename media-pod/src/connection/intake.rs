@@ -1,13 +1,10 @@
-//! What an application's messages go through on their way into its worker.
+//! The two ends of a channel as a connection's frames use them.
 
-use crate::metrics::Direction;
-use crate::pod::Pod;
-use crate::translate::{Translator, join};
+use super::inlet::{Inlet, Passed};
 use bytes::{Buf, Bytes};
-use mafalda_channel::Decoder;
+use mafalda_channel::{Decoder, MAX_MESSAGE};
 use mafalda_link::Frame;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -15,18 +12,18 @@ use tokio::sync::mpsc;
 /// How many bytes of whole messages are taken at once, if the first is not larger by itself.
 pub const BATCH: usize = 64 * 1024;
 
-/// Whole messages off one end of a channel.
+/// Whole messages off a worker's end of the channel.
 pub struct Messages {
     socket: Option<UnixStream>,
     decoder: Decoder,
 }
 
 impl Messages {
-    /// Of the socket, until its end. `max_message` bytes are the largest message taken.
-    pub fn new(socket: UnixStream, max_message: usize) -> Self {
+    /// Of the socket, until its end.
+    pub fn new(socket: UnixStream) -> Self {
         Self {
             socket: Some(socket),
-            decoder: Decoder::new(max_message),
+            decoder: Decoder::new(MAX_MESSAGE),
         }
     }
 
@@ -58,95 +55,50 @@ impl Messages {
     }
 }
 
-/// The way into a worker. Dropping it tells the worker that its application is gone.
+/// Hands an application's messages to its worker. Dropping it tells the worker that its application
+/// is gone.
 pub struct Intake {
     requests: Option<UnixStream>,
-    translator: Arc<Mutex<Translator>>,
-    /// What the pod itself answers, to whoever writes to the application.
+    inlet: Inlet,
+    /// What the pod itself says, to whoever makes the frames for the application.
     answers: mpsc::Sender<Frame>,
-    pod: Pod,
-    pid: u32,
-    /// Messages on their way into the worker.
-    pending: Bytes,
-    answer: Vec<Frame>,
-    /// Whether the application was told of a malformed message.
-    told: bool,
+    pending: Passed,
 }
 
 impl Intake {
-    /// The way into the worker `pid`, whose descriptor 3 has the other end of `requests`.
-    pub fn new(
-        requests: UnixStream,
-        translator: Arc<Mutex<Translator>>,
-        answers: mpsc::Sender<Frame>,
-        pod: Pod,
-        pid: u32,
-    ) -> Self {
+    /// Into the worker whose descriptor 3 has the other end of `requests`.
+    pub fn new(requests: UnixStream, inlet: Inlet, answers: mpsc::Sender<Frame>) -> Self {
         Self {
             requests: Some(requests),
-            translator,
+            inlet,
             answers,
-            pod,
-            pid,
-            pending: Bytes::new(),
-            answer: Vec::new(),
-            told: false,
+            pending: Passed::default(),
         }
-    }
-
-    /// The largest message that an application may send, in bytes.
-    pub fn max_message(&self) -> usize {
-        self.pod.config().max_message
-    }
-
-    /// The worker's process id, for logs.
-    pub fn pid(&self) -> u32 {
-        self.pid
     }
 
     /// Takes messages, after the ones before were flushed.
     pub fn accept(&mut self, batch: &Bytes) {
-        let mut translator = self
-            .translator
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let inbound = translator.inbound(batch);
-        drop(translator);
-        let metrics = self.pod.metrics();
-        metrics.count_messages(Direction::ToWorker, inbound.messages, batch.len());
-        metrics.malformed.inc_by(inbound.malformed.len() as u64);
-        if let (Some(what), false) = (inbound.malformed.first(), self.told) {
-            // Once a connection: an application that sends garbage sends much of it.
-            self.told = true;
-            tracing::warn!(
-                pid = self.pid,
-                what,
-                "the application sends malformed messages"
-            );
-            let line = format!("mafalda: a message was not passed on: {what}\n");
-            self.answer.push(Frame::Stderr(line.into()));
-        }
-        self.pending = join(&inbound.to_worker);
-        if !inbound.to_application.is_empty() {
-            self.answer
-                .push(Frame::Channel(join(&inbound.to_application)));
-        }
+        self.pending = self.inlet.pass(batch);
     }
 
     /// Hands on what was accepted. Cancelling it loses nothing.
     pub async fn flush(&mut self) {
+        let pending = &mut self.pending;
         while let Some(requests) = &mut self.requests
-            && self.pending.has_remaining()
+            && pending.to_worker.has_remaining()
         {
-            if requests.write_buf(&mut self.pending).await.is_err() {
+            if requests.write_buf(&mut pending.to_worker).await.is_err() {
                 // The worker is gone; its end is on its way to the application.
                 self.requests = None;
             }
         }
-        while !self.answer.is_empty() {
-            match self.answers.reserve().await {
-                Ok(permit) => permit.send(self.answer.remove(0)),
-                Err(_) => self.answer.clear(),
+        while pending.complaint.is_some() || !pending.answers.is_empty() {
+            let Ok(permit) = self.answers.reserve().await else {
+                return;
+            };
+            match pending.complaint.take() {
+                Some(complaint) => permit.send(complaint),
+                None => permit.send(Frame::Channel(std::mem::take(&mut pending.answers))),
             }
         }
     }

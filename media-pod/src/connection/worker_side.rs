@@ -1,6 +1,7 @@
 //! A worker process as the source and sink of a connection's frames.
 
 use super::hand_over::ApplicationEnds;
+use super::inlet::Inlet;
 use super::intake::{Intake, Messages};
 use super::local::Local;
 use super::outlet::Outlet;
@@ -8,7 +9,6 @@ use crate::pod::Pod;
 use crate::process::{WorkerProcess, exit_of, send_signal};
 use crate::translate::Translator;
 use bytes::{Bytes, BytesMut};
-use mafalda_channel::MAX_MESSAGE;
 use mafalda_link::{Exit, Frame, Sink, Source};
 use rustix::process::Signal;
 use std::io;
@@ -32,27 +32,35 @@ const SIGNALS: [i32; 2] = [Signal::INT.as_raw(), Signal::TERM.as_raw()];
 /// The two sides of a process, for [`mafalda_link::drive`]. With the application's `ends` the
 /// channel's messages go there, past the connection. `exited` is told of the process's end, and
 /// dropped when it was made to end.
+///
+/// # Errors
+/// The system gives no thread or descriptor.
 pub fn split(
     process: WorkerProcess,
     ends: Option<ApplicationEnds>,
     translator: Arc<Mutex<Translator>>,
     pod: Pod,
     exited: oneshot::Sender<Exit>,
-) -> (FromWorker, ToWorker) {
+) -> io::Result<(FromWorker, ToWorker)> {
     let (answers, from_pod) = mpsc::channel(ANSWERS);
     let ended = Arc::new(AtomicBool::new(false));
-    let (pid, requests) = (process.pid, process.requests);
-    let intake = |answers| Intake::new(requests, translator.clone(), answers, pod.clone(), pid);
-    let outlet = Outlet::new(translator.clone(), pod.clone());
-    let messages = Messages::new(process.responses, MAX_MESSAGE);
+    let pid = process.pid;
+    let inlet = Inlet::new(translator.clone(), pod.clone(), pid);
+    let outlet = Outlet::new(translator, pod);
+    let (requests, responses) = (process.requests, process.responses);
     let (intake, responses) = match ends {
         Some(ends) => {
-            let (local_answers, to_local) = mpsc::channel(ANSWERS);
-            let intake = intake(local_answers);
-            let local = Local::start(ends, intake, messages, outlet, to_local, answers);
+            let sockets = (requests.into_std()?, responses.into_std()?);
+            let local = Local::start(ends, sockets, inlet, outlet, answers)?;
             (None, Responses::Local(local))
         }
-        None => (Some(intake(answers)), Responses::Frames(messages, outlet)),
+        None => {
+            let intake = Intake::new(requests, inlet, answers);
+            (
+                Some(intake),
+                Responses::Frames(Messages::new(responses), outlet),
+            )
+        }
     };
     let to_worker = ToWorker {
         intake,
@@ -69,7 +77,7 @@ pub fn split(
         exited: Some(exited),
         ended,
     };
-    (from_worker, to_worker)
+    Ok((from_worker, to_worker))
 }
 
 /// How a worker's messages go to its application.
