@@ -83,16 +83,16 @@ async fn connect(
             return Err(error);
         }
     };
-    let ends = match Offer::open(&welcome.connection) {
-        Ok(offer) if start.hand_over && peer.ip().is_loopback() => {
-            welcome.hand_over = Some(offer.name().to_owned());
-            greet(&mut socket, &welcome).await?;
-            offer.answer(&mut socket, &welcome).await?
-        }
-        _ => {
-            greet(&mut socket, &welcome).await?;
-            None
-        }
+    let is_local = start.hand_over && peer.ip().is_loopback();
+    // Without a socket for it there is no offer, and frames carry the channel.
+    let offer = is_local
+        .then(|| Offer::open(&welcome.connection).ok())
+        .flatten();
+    welcome.hand_over = offer.as_ref().map(|offer| offer.name().to_owned());
+    greet(&mut socket, &welcome).await?;
+    let ends = match offer {
+        Some(offer) => offer.answer(&mut socket, &welcome).await?,
+        None => None,
     };
     welcome.hand_over = None;
     let handed_over = ends.is_some();

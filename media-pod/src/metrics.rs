@@ -112,7 +112,7 @@ impl Default for Metrics {
         let cpu: Family<WorkerLabel, Gauge<f64, AtomicU64>> = register!(
             "worker_cpu",
             "Share of one core that a worker took in the last second",
-            Unit::Ratios
+            Unit::Other("ratio".to_owned())
         );
         let carried: Family<KindLabel, Gauge> =
             register!("carried", "What the workers carry, by kind");
