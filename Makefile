@@ -23,7 +23,7 @@ demo:
 
 test:
 	@scripts/setup test
-	@scripts/build --all-targets
+	@scripts/build --all-targets --rust-remote
 	@scripts/test
 
 lint:
@@ -32,5 +32,5 @@ lint:
 
 bench:
 	@scripts/setup bench
-	@scripts/build --bins
+	@scripts/build --bins --rust-remote
 	@npm --prefix tests run bench

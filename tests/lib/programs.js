@@ -5,7 +5,7 @@ import path from 'node:path';
 const repository = path.resolve(import.meta.dirname, '../..');
 const targetDir = process.env.CARGO_TARGET_DIR ?? path.join(repository, 'target');
 
-/** @param {'mafalda' | 'mafalda-worker' | 'mafalda-media-worker'} name */
+/** @param {'mafalda' | 'mafalda-worker' | 'mafalda-media-worker' | 'rust-remote' | 'latency'} name */
 export function program(name) {
   const file = path.join(targetDir, 'release', name);
   if (!existsSync(file)) {

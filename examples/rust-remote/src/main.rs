@@ -8,7 +8,9 @@ mod media;
 
 use mediasoup::prelude::*;
 use std::error::Error;
+use std::future::pending;
 use std::time::{Duration, Instant};
+use tokio::signal::ctrl_c;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -28,6 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::select! {
         result = send_and_receive(&worker, packets) => result,
         Ok(end) = death => Err(format!("the worker died: {end:?}").into()),
+        Ok(()) = ctrl_c() => std::process::exit(130),
     }
 }
 
@@ -69,7 +72,10 @@ async fn send_and_receive(worker: &Worker, packets: u32) -> Result<(), Box<dyn E
     while received < packets {
         tokio::select! {
             _ = ticks.tick(), if sent < packets => {
-                producer.send(media::packet(sent))?;
+                if producer.send(media::packet(sent)).is_err() {
+                    // The worker is gone: how, `on_dead` is about to say.
+                    return pending().await;
+                }
                 sent += 1;
             }
             Some(packet) = receiver.recv() => {
