@@ -4,9 +4,10 @@ use crate::border::Requests;
 use crate::workers::{self, Running};
 use bytes::{BufMut, Bytes, BytesMut};
 use mafalda_link::{Exit, Frame, Sink, Source, frame};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 /// How many bytes of whole messages go into one frame, if the first is not larger by itself.
@@ -63,6 +64,22 @@ impl FromApplication {
         }
         Ok((!batch.is_empty()).then(|| batch.freeze()))
     }
+
+    /// Waits until the application has something to say. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    /// The program ends, or it says what the pod would not take.
+    pub async fn batch(&mut self) -> io::Result<Bytes> {
+        loop {
+            if let Some(batch) = self.next_batch()? {
+                return Ok(batch);
+            }
+            if workers::program_ends() {
+                return Err(io::Error::other("the application has ended"));
+            }
+            self.running.woken().await;
+        }
+    }
 }
 
 fn too_large(size: usize, largest: usize) -> io::Error {
@@ -73,37 +90,47 @@ fn too_large(size: usize, largest: usize) -> io::Error {
 
 impl Source for FromApplication {
     async fn next(&mut self) -> io::Result<Option<Frame>> {
-        loop {
-            if let Some(batch) = self.next_batch()? {
-                return Ok(Some(Frame::Channel(batch)));
-            }
-            if workers::program_ends() {
-                return Err(io::Error::other("the application has ended"));
-            }
-            self.running.woken().await;
-        }
+        Ok(Some(Frame::Channel(self.batch().await?)))
     }
 }
 
-/// One frame of the worker's, on its way out of the runtime.
+/// What the worker says, on its way out of the runtime.
 #[derive(Clone, Default)]
-pub struct Outbox(Arc<Mutex<Option<Frame>>>);
+pub struct Outbox(Arc<Mutex<VecDeque<Frame>>>);
 
 impl Outbox {
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Frame>> {
+    fn frames(&self) -> MutexGuard<'_, VecDeque<Frame>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn put(&self, frame: Frame) {
+        self.frames().push_back(frame);
+    }
+
     pub fn take(&self) -> Option<Frame> {
-        self.slot().take()
+        self.frames().pop_front()
+    }
+
+    /// Waits until all that was put was taken. Who takes it polls us again.
+    pub async fn emptied(&self) {
+        poll_fn(|_| match self.frames().is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
     }
 }
 
 /// The worker's words, for whoever empties the outbox.
-#[derive(Default)]
 pub struct ToApplication {
-    pub outbox: Outbox,
+    outbox: Outbox,
     exit: Option<Exit>,
+}
+
+impl ToApplication {
+    pub fn new(outbox: Outbox) -> Self {
+        Self { outbox, exit: None }
+    }
 }
 
 impl Sink for ToApplication {
@@ -116,17 +143,12 @@ impl Sink for ToApplication {
                 return Err(invalid("the pod sends a frame that only applications send"));
             }
         }
-        *self.outbox.slot() = Some(frame);
+        self.outbox.put(frame);
         Ok(())
     }
 
     async fn flush(&mut self) -> io::Result<Option<Exit>> {
-        // Who takes the frame out polls us again.
-        poll_fn(|_| match &*self.outbox.slot() {
-            Some(_) => Poll::Pending,
-            None => Poll::Ready(()),
-        })
-        .await;
+        self.outbox.emptied().await;
         Ok(self.exit)
     }
 }
@@ -141,9 +163,13 @@ pub fn messages(mut batch: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// How many bytes of whole messages there are at the beginning.
+pub fn whole(bytes: &[u8]) -> usize {
+    messages(bytes).map(<[u8]>::len).sum()
+}
+
 fn check_messages(batch: &[u8]) -> io::Result<()> {
-    let whole: usize = messages(batch).map(<[u8]>::len).sum();
-    match whole == batch.len() {
+    match whole(batch) == batch.len() {
         true => Ok(()),
         false => Err(invalid("the pod sends bytes that are not whole messages")),
     }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Then no C++ is built, and each worker is one of the pod that `MAFALDA_URL` names
-//! (`ws://127.0.0.1:4400` when unset); `MAFALDA_TOKEN` and `MAFALDA_CA` are as for the relay. The
-//! connection is the relay's too (`mafalda-link`): it survives a broken socket.
+//! (`ws://127.0.0.1:4400` when unset); `MAFALDA_TOKEN`, `MAFALDA_CA` and `MAFALDA_HAND_OVER` are as for
+//! the relay. The connection is the relay's too (`mafalda-link`): it survives a broken socket.
 //!
 //! # How a worker ends
 //!
@@ -28,10 +28,12 @@
 //!
 //! [`border`] is what the crate sees, in C's terms, and the only unsafe code; `run` is one worker's
 //! life; `application` the crate's queue of requests and its function for responses, as the
-//! connection wants them; `workers` knows those that are running.
+//! connection wants them; `local` the shorter way to a pod on the same host; `workers` knows those
+//! that are running.
 
 mod application;
 pub mod border;
+mod local;
 mod run;
 mod workers;
 

@@ -3,10 +3,11 @@
 use crate::EXIT_NO_POD;
 use crate::application::{FromApplication, Outbox, ToApplication, messages};
 use crate::border::{Requests, Responses};
+use crate::local::Local;
 use crate::workers::{self, Running};
-use mafalda_link::client::{ConnectError, Target, start};
-use mafalda_link::{End, Exit, Frame, LinkError, Timing, drive};
-use std::future::poll_fn;
+use mafalda_link::client::{ConnectError, Reconnect, Target, pod_gone, start};
+use mafalda_link::{BoxError, End, Exit, Frame, LinkError, Socket, Source, Timing, Welcome, drive};
+use std::future::{pending, poll_fn};
 use std::io::{self, Write};
 use std::os::raw::c_int;
 use std::pin::pin;
@@ -22,6 +23,10 @@ enum RemoteError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Link(#[from] LinkError),
+    #[error("the connection broke in its first moment: {0}")]
+    Broken(BoxError),
+    #[error("the pod on this host is gone")]
+    PodGone,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -77,9 +82,8 @@ fn carry(
     requests: Requests,
     mut responses: Responses,
 ) -> Result<Exit, RemoteError> {
-    let sink = ToApplication::default();
-    let outbox = sink.outbox.clone();
-    let mut connection = pin!(connect(arguments, version, requests, sink));
+    let outbox = Outbox::default();
+    let mut connection = pin!(connect(arguments, version, requests, outbox.clone()));
     loop {
         let step = poll_fn(|context| {
             if let Poll::Ready(result) = connection.as_mut().poll(context) {
@@ -105,25 +109,65 @@ async fn connect(
     arguments: Vec<String>,
     version: String,
     requests: Requests,
-    mut sink: ToApplication,
+    outbox: Outbox,
 ) -> Result<Exit, RemoteError> {
     let target = Target::from_env(version)?;
-    let (socket, welcome, mut reconnect) = target.connect(start(arguments)).await?;
-    let timing = Timing::with_grace(Duration::from_secs(welcome.grace_seconds));
+    let (mut socket, welcome, reconnect) = target.connect(start(arguments)).await?;
+    let local = Local::offered(&mut socket, &welcome, outbox.clone())
+        .await
+        .map_err(RemoteError::Broken)?;
     let running = Arc::new(Running::new());
     let mut source = FromApplication::new(requests, running, welcome.max_frame);
-    let window = welcome.window;
-    let end = drive(
-        &mut source,
-        &mut sink,
-        &mut reconnect,
+    let connection = Connection {
         socket,
-        window,
-        timing,
-    );
-    match end.await? {
-        End::Exit(exit) => Ok(exit),
-        End::Settled => unreachable!("the application's source never ends"),
+        welcome,
+        reconnect,
+        sink: ToApplication::new(outbox.clone()),
+    };
+    let Some((mut local, pod)) = local else {
+        return connection.drive(&mut source).await;
+    };
+    let mut silent = Silent;
+    let exit = tokio::select! {
+        exit = connection.drive(&mut silent) => exit?,
+        error = local.carry(source) => return Err(error.into()),
+        gone = pod_gone(Some(pod)) => {
+            gone?;
+            return Err(RemoteError::PodGone);
+        }
+    };
+    local.finish()?;
+    outbox.emptied().await;
+    Ok(exit)
+}
+
+/// A connection whose handshake is done.
+struct Connection {
+    socket: Box<dyn Socket>,
+    welcome: Welcome,
+    reconnect: Reconnect,
+    sink: ToApplication,
+}
+
+impl Connection {
+    /// Drives it until the worker's end.
+    async fn drive(mut self, source: &mut impl Source) -> Result<Exit, RemoteError> {
+        let timing = Timing::with_grace(Duration::from_secs(self.welcome.grace_seconds));
+        let (sink, reconnect) = (&mut self.sink, &mut self.reconnect);
+        let window = self.welcome.window;
+        match drive(source, sink, reconnect, self.socket, window, timing).await? {
+            End::Exit(exit) => Ok(exit),
+            End::Settled => unreachable!("no source here ends"),
+        }
+    }
+}
+
+/// What an application says by a connection when the pod has the channel.
+struct Silent;
+
+impl Source for Silent {
+    async fn next(&mut self) -> io::Result<Option<Frame>> {
+        pending().await
     }
 }
 

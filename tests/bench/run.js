@@ -7,6 +7,7 @@ import { program } from '../lib/programs.js';
 import { Scope } from '../lib/scope.js';
 import { latency } from './latency.js';
 import { relayMemory, relayStart } from './relay.js';
+import { rustLatency } from './rust.js';
 import { throughput } from './throughput.js';
 
 /** Application and pod on one host, as here, and as if they were not: then TCP carries the channel. */
@@ -57,6 +58,12 @@ try {
     console.log(
       `relay's memory after all this: ${measured.memory.residentMiB} MiB, at most ${measured.memory.peakMiB} MiB`,
     );
+    measured.rust = await rustLatency(scope, pod, remote, rounds);
+    for (const [call, { rustMicros, nodeMicros, rounds }] of Object.entries(measured.rust)) {
+      console.log(
+        `answer to ${call}, ${name} (${rounds} rounds): median ${rustMicros} µs in Rust, ${nodeMicros} µs in Node`,
+      );
+    }
     results[name] = measured;
     if (env === undefined && listenInfos === 'pod') {
       const create = { local: createLocal, remote: () => createWorker(scope, pod) };

@@ -10,6 +10,7 @@ import { until } from './until.js';
  * @property {string} [netns]  run it in this network namespace (lib/netns.js)
  * @property {boolean} [echo]  also show its output here
  * @property {boolean} [ipc]  a Node program that talks with this one by `process.send`
+ * @property {boolean} [stdin]  it reads what `child.stdin` is given
  */
 
 /**
@@ -39,7 +40,7 @@ export class Program {
   constructor(
     command,
     args,
-    { env = {}, cwd, netns, echo = !!process.env.TEST_ECHO, ipc = false } = {},
+    { env = {}, cwd, netns, echo = !!process.env.TEST_ECHO, ipc = false, stdin = false } = {},
   ) {
     this.command = command;
     if (netns) {
@@ -48,11 +49,10 @@ export class Program {
       args = [`--net=/var/run/netns/${netns}`, '--', command, ...args];
       command = 'nsenter';
     }
-    this.child = spawn(command, args, {
-      cwd,
-      env: { ...process.env, ...env },
-      stdio: ipc ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'],
-    });
+    /** @type {import('node:child_process').StdioOptions} */
+    const stdio = [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'];
+    if (ipc) stdio.push('ipc');
+    this.child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio });
     for (const name of /** @type {const} */ (['stdout', 'stderr'])) {
       this.child[name]?.setEncoding('utf8').on('data', (text) => {
         this[name] += text;

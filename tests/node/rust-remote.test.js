@@ -1,6 +1,8 @@
 // An unmodified application of the Rust crate (examples/rust-remote): its worker is in the pod.
+// `npm run test:node:frames` runs this again without the hand-over.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { asFromAnotherHost } from '../lib/application.js';
 import { makeKeys } from '../lib/keys.js';
 import { startPod } from '../lib/pod.js';
 import { start } from '../lib/process.js';
@@ -29,8 +31,8 @@ const MANY = 100_000;
  * @param {import('../lib/process.js').Program} application
  */
 async function ended(application) {
-  const { code } = await until('the application ends', () => application.exit);
-  return code;
+  await until('the application ends', () => application.exit);
+  return application.exit?.code;
 }
 
 /** @param {import('../lib/pod.js').Pod} pod */
@@ -70,7 +72,7 @@ test('sockets that break: nothing lost, nothing twice', async (t) => {
   const pod = await startPod(t);
   const proxy = await startProxy(t, pod.port);
   const packets = 250;
-  const rust = application(t, proxy, packets);
+  const rust = application(t, proxy, packets, asFromAnotherHost);
   await rust.says(/packets come back/);
   for (let breaks = 1; breaks <= 10; breaks++) {
     const { carried } = proxy;
@@ -82,6 +84,20 @@ test('sockets that break: nothing lost, nothing twice', async (t) => {
   assert.equal(await ended(rust), 0, rust.output);
   assert.match(rust.stdout, new RegExp(`${packets} packets .* the worker counted ${packets},`));
   t.diagnostic(rust.stdout.trim().split('\n').at(-1) ?? '');
+});
+
+test('sockets that break while the pod has the channel', async (t) => {
+  const pod = await startPod(t);
+  const proxy = await startProxy(t, pod.port);
+  const rust = application(t, proxy, 100, { MAFALDA_HAND_OVER: 'on' });
+  await rust.says(/packets come back/);
+  for (let breaks = 1; breaks <= 3; breaks++) {
+    proxy.breakAll();
+    await until('it has connected again', () => proxy.taken > breaks);
+  }
+  assert.equal(await ended(rust), 0, rust.output);
+  assert.match(rust.stdout, /100 packets .* the worker counted 100,/);
+  assert.ok(proxy.carried < 10_000, `${proxy.carried} bytes went another way`);
 });
 
 test('two applications, and one after another, on one pod', async (t) => {
@@ -136,6 +152,9 @@ test('the pod is gone for longer than the grace time: on_dead', async (t) => {
   await rust.says(/packets come back/);
   pod.kill('SIGKILL');
   assert.equal(await ended(rust), 1);
-  assert.match(rust.stderr, /^mafalda-remote: no connection for 1 s; /m);
+  assert.match(
+    rust.stderr,
+    /^mafalda-remote: (no connection for 1 s; |the pod on this host is gone)/m,
+  );
   assert.match(rust.stderr, /the worker died: Err\(Unknown { status_code: 50 }\)/);
 });

@@ -7,14 +7,9 @@ mod check;
 mod end;
 
 use channel::Descriptors;
-use mafalda_link::client::{ConnectError, EXIT_NO_POD, Target, hand_over, start};
+use mafalda_link::client::{ConnectError, EXIT_NO_POD, Target, hand_over, pod_gone, start};
 use mafalda_link::{BoxError, End, Exit, LinkError, Timing, drive};
-use std::io;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
-use tokio::time::sleep;
 
 /// What mediasoup's own worker exits with when `MEDIASOUP_VERSION` is missing.
 const EXIT_NO_VERSION: i32 = 41;
@@ -46,28 +41,11 @@ enum RelayError {
     Descriptors(std::io::Error),
 }
 
-/// How long the connection may take to end by itself once the pod that has the channel is gone.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// Resolves when the pod on this host, which has the channel, is gone: there is nothing to resume.
-async fn pod_gone(stream: Option<StdUnixStream>) -> io::Result<()> {
-    let Some(stream) = stream else {
-        return std::future::pending().await;
-    };
-    stream.set_nonblocking(true)?;
-    let mut stream = UnixStream::from_std(stream)?;
-    // It says nothing more; an error is an end too.
-    let _ = stream.read(&mut [0]).await;
-    sleep(LAST_WORDS).await;
-    Ok(())
-}
-
 async fn relay(version: String) -> Result<Exit, RelayError> {
     end::ignore_signals();
     let target = Target::from_env(version)?;
     let descriptors = Descriptors::open().map_err(RelayError::Descriptors)?;
-    let mut start = start(std::env::args().skip(1).collect());
-    start.hand_over = std::env::var_os("MAFALDA_HAND_OVER").is_none_or(|value| value != "off");
+    let start = start(std::env::args().skip(1).collect());
     let (mut socket, welcome, mut reconnect) = target.connect(start).await?;
     let pod = hand_over(&mut socket, &welcome, descriptors.ends())
         .await

@@ -5,6 +5,7 @@ use crate::hand_over::{Claim, Ends, give};
 use crate::handshake::{HandedOver, Hello, Refusal, Resume, Start, Welcome, header};
 use crate::socket::{BoxError, Packet, Socket, adapt, websocket_config};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ pub const EXIT_NO_POD: i32 = 50;
 const FILE_ARGUMENTS: [&str; 2] = ["--dtlsCertificateFile", "--dtlsPrivateKeyFile"];
 
 /// What this process asks a worker to be started with: the arguments without the program's name, and
-/// the files that they name.
+/// the files that they name. With `MAFALDA_HAND_OVER=off` in the environment it keeps the channel.
 pub fn start(args: Vec<String>) -> Start {
     let files = args
         .iter()
@@ -47,7 +48,7 @@ pub fn start(args: Vec<String>) -> Start {
         pid: std::process::id(),
         args,
         files,
-        hand_over: false,
+        hand_over: std::env::var_os("MAFALDA_HAND_OVER").is_none_or(|value| value != "off"),
     }
 }
 
@@ -74,6 +75,26 @@ pub async fn hand_over(
     let answer = serde_json::to_string(&HandedOver { handed_over })?;
     socket.send(Packet::Text(answer)).await?;
     Ok(stream)
+}
+
+/// How long the connection may take to end by itself once the pod that has the channel is gone.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Resolves when the pod that has the channel is gone: there is nothing to resume. `stream` is what
+/// [`hand_over`] returned; without one, never.
+///
+/// # Errors
+/// The stream cannot be waited for.
+pub async fn pod_gone(stream: Option<UnixStream>) -> io::Result<()> {
+    let Some(stream) = stream else {
+        return std::future::pending().await;
+    };
+    stream.set_nonblocking(true)?;
+    let stream = tokio::net::UnixStream::from_std(stream)?;
+    // It says nothing more; an error is an end too.
+    let _ = stream.readable().await;
+    sleep(LAST_WORDS).await;
+    Ok(())
 }
 
 /// The pod to connect to, and what to show there.

@@ -33,6 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             create.push(answered);
             created.push(ready);
             drop(transport?);
+            // The crate closes it in another thread; the next answer comes after that one.
+            worker.dump().await?;
             let (dumped, answered, _) = timed(worker.dump()).await;
             dump.push(answered);
             dumped?;
