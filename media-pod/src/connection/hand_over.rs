@@ -1,5 +1,6 @@
 //! Takes the channel's ends over from a relay on the same host, if it will.
 
+use futures_util::stream::FuturesUnordered;
 use mafalda_link::hand_over::{address, take};
 use mafalda_link::{HandedOver, Packet, Socket, StreamExt, Welcome};
 use std::io;
@@ -12,6 +13,9 @@ use tokio::time::timeout;
 
 /// How long the relay may take to answer the offer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many may try at once.
+const STRANGERS: usize = 16;
 
 /// The application's ends of a channel.
 pub struct ApplicationEnds {
@@ -53,16 +57,18 @@ impl Offer {
         welcome: &Welcome,
     ) -> io::Result<Option<ApplicationEnds>> {
         let mut ends = None;
+        // Somebody else on this host may try it too, and keep us waiting: the secret tells.
+        let mut strangers = FuturesUnordered::new();
         let answered = async {
             loop {
                 tokio::select! {
-                    accepted = self.listener.accept() => {
-                        // Somebody else on this host may try it too: the secret tells.
-                        match accept(accepted?.0, welcome).await {
-                            Ok(accepted) => ends = Some(accepted),
-                            Err(error) => tracing::warn!(%error, "no hand-over"),
-                        }
+                    accepted = self.listener.accept(), if strangers.len() < STRANGERS => {
+                        strangers.push(accept(accepted?.0, welcome));
                     }
+                    Some(accepted) = strangers.next() => match accepted {
+                        Ok(accepted) => ends = Some(accepted),
+                        Err(error) => tracing::warn!(%error, "no hand-over"),
+                    },
                     packet = socket.next() => match packet {
                         Some(Ok(Packet::Text(text))) => {
                             let answer: HandedOver = serde_json::from_str(&text)?;

@@ -25,7 +25,7 @@ export async function startConference(owner, { env, netns, pod } = {}) {
   if (!local) pod ??= await startPod(owner, { netns });
   const server = start(
     owner,
-    path.join(folder, 'node_modules/.bin/node'),
+    process.execPath,
     [path.join(folder, 'server/main.ts')],
     {
       env: {
