@@ -1,0 +1,36 @@
+//! One mediasoup worker that spans many.
+//!
+//! [`VirtualWorker`] speaks mediasoup's channel upward to one application, for which it is *the*
+//! worker, and downward to any number of *members*, each a real worker of its own. It is pure: no
+//! sockets, no tasks, no clock. Messages and the time come in, [`Action`]s go out.
+//!
+//! A router of the application is virtual: a real router of the same id appears on a member when
+//! something is placed there, and goes with the last thing on it. When something on one member
+//! consumes a producer of another, the producer is *piped* there: a copy of it with the same id and
+//! the same mapped SSRCs, so that all the application wrote stays true. A copy ends with its last
+//! consumer.
+//!
+//! # Why nothing waits
+//! A member handles its messages in their order, so a copy may be consumed before its pipe is
+//! connected: the requests that make the copy and the one that consumes it are sent together. What
+//! waits is the *answer*: it is held, with all that follows it on the same transport, until the pipe
+//! can carry media. Thus the members see the application's requests in the application's order,
+//! and what one request changed is true for the next, as on a single worker.
+//!
+//! # Guarantees
+//! Each request of the application is answered exactly once. What the application does not know
+//! (pipe transports, pipe consumers, copies) appears in no dump and no notification. No input makes
+//! it panic; messages must have passed [`mafalda_channel::check`] all the same, as members trust
+//! what they read.
+#![forbid(unsafe_code)]
+
+mod merge;
+mod messages;
+mod placement;
+mod recipe;
+mod state;
+mod worker;
+
+pub use placement::{Candidate, Placement, WATERMARK};
+pub use state::MemberId;
+pub use worker::{Action, Config, VirtualWorker};

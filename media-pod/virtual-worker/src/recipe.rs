@@ -1,0 +1,219 @@
+//! What is needed to make a copy of a producer on another member.
+//!
+//! mediasoup's `Router.pipeToRouter()` with `ortc.getPipeConsumerRtpParameters()`, from the worker's
+//! side: all follows from the request that made the producer.
+
+use mafalda_channel::fbs::consumer::ConsumerLayers;
+use mafalda_channel::fbs::rtp_parameters::{
+    CodecMapping, EncodingMapping, MediaKind, RtcpFeedback, RtcpParameters, RtpCodecParameters,
+    RtpEncodingParameters, RtpHeaderExtensionParameters, RtpHeaderExtensionUri, RtpMapping,
+    RtpParameters, Type,
+};
+use mafalda_channel::fbs::sctp_parameters::SctpStreamParameters;
+use mafalda_channel::fbs::transport::{
+    ConsumeDataRequest, ConsumeRequest, ProduceDataRequest, ProduceRequest,
+};
+use mafalda_channel::fbs::{data_consumer, data_producer};
+
+/// A copy's ingredients.
+#[derive(Debug)]
+pub(crate) enum Recipe {
+    Media(Media),
+    /// Messages over SCTP.
+    Sctp(ProduceDataRequest),
+    /// Messages of the application itself: each is repeated to every copy.
+    Direct(ProduceDataRequest),
+}
+
+#[derive(Debug)]
+pub(crate) struct Media {
+    kind: MediaKind,
+    /// Of the pipe consumer, and of the copy that is made from it.
+    rtp_parameters: RtpParameters,
+    mapping: RtpMapping,
+}
+
+impl Media {
+    pub fn new(request: &ProduceRequest) -> Self {
+        let original = &request.rtp_parameters;
+        let mapped_type = |payload_type| {
+            let mut mappings = request.rtp_mapping.codecs.iter();
+            mappings
+                .find(|m| m.payload_type == payload_type)
+                .map(|m| m.mapped_payload_type)
+        };
+        let codecs: Vec<_> = original
+            .codecs
+            .iter()
+            .filter(|codec| !codec.mime_type.to_ascii_lowercase().ends_with("/rtx"))
+            .filter_map(|codec| {
+                Some(RtpCodecParameters {
+                    payload_type: mapped_type(codec.payload_type)?,
+                    rtcp_feedback: Some(feedback(request.kind)),
+                    ..codec.clone()
+                })
+            })
+            .collect();
+        // The mapped SSRC itself serves as the pipe's SSRC.
+        let encodings = original
+            .encodings
+            .iter()
+            .zip(&request.rtp_mapping.encodings);
+        let encodings: Vec<_> = encodings
+            .map(|(encoding, mapping)| RtpEncodingParameters {
+                ssrc: Some(mapping.mapped_ssrc),
+                rid: None,
+                codec_payload_type: None,
+                rtx: None,
+                ..encoding.clone()
+            })
+            .collect();
+        Self {
+            kind: request.kind,
+            mapping: RtpMapping {
+                codecs: codecs
+                    .iter()
+                    .map(|codec| CodecMapping {
+                        payload_type: codec.payload_type,
+                        mapped_payload_type: codec.payload_type,
+                    })
+                    .collect(),
+                encodings: encodings
+                    .iter()
+                    .filter_map(|encoding| encoding.ssrc)
+                    .map(|ssrc| EncodingMapping {
+                        rid: None,
+                        ssrc: Some(ssrc),
+                        mapped_ssrc: ssrc,
+                    })
+                    .collect(),
+            },
+            rtp_parameters: RtpParameters {
+                mid: None,
+                codecs,
+                header_extensions: header_extensions(request.kind, original),
+                encodings,
+                rtcp: Box::new(RtcpParameters {
+                    cname: original.rtcp.cname.clone(),
+                    reduced_size: true,
+                }),
+                msid: original.msid.clone(),
+            },
+        }
+    }
+
+    /// The pipe consumer's request.
+    pub fn consume(&self, producer_id: &str, consumer_id: &str) -> ConsumeRequest {
+        ConsumeRequest {
+            consumer_id: consumer_id.to_owned(),
+            producer_id: producer_id.to_owned(),
+            kind: self.kind,
+            rtp_parameters: Box::new(self.rtp_parameters.clone()),
+            type_: Type::Pipe,
+            consumable_rtp_encodings: self.rtp_parameters.encodings.clone(),
+            paused: false,
+            preferred_layers: None::<Box<ConsumerLayers>>,
+            ignore_dtx: false,
+        }
+    }
+
+    /// The copy's request.
+    pub fn produce(&self, producer_id: &str, paused: bool) -> ProduceRequest {
+        ProduceRequest {
+            producer_id: producer_id.to_owned(),
+            kind: self.kind,
+            rtp_parameters: Box::new(self.rtp_parameters.clone()),
+            rtp_mapping: Box::new(self.mapping.clone()),
+            paused,
+            // The origin alone delays them.
+            key_frame_request_delay: 0,
+            enable_mediasoup_packet_id_header_extension: false,
+        }
+    }
+}
+
+/// The pipe data consumer's request. What crosses a pipe keeps the original's guarantees.
+pub(crate) fn consume_data(
+    original: &ProduceDataRequest,
+    consumer_id: &str,
+    stream_id: u16,
+) -> ConsumeDataRequest {
+    ConsumeDataRequest {
+        data_consumer_id: consumer_id.to_owned(),
+        data_producer_id: original.data_producer_id.clone(),
+        type_: data_consumer::Type::Sctp,
+        sctp_stream_parameters: stream(original, stream_id),
+        label: original.label.clone(),
+        protocol: original.protocol.clone(),
+        paused: false,
+        subchannels: None,
+    }
+}
+
+/// The data copy's request, `stream_id` being that of the pipe, none for a direct one.
+pub(crate) fn produce_data(
+    original: &ProduceDataRequest,
+    stream_id: Option<u16>,
+    paused: bool,
+) -> ProduceDataRequest {
+    ProduceDataRequest {
+        type_: match stream_id {
+            Some(_) => data_producer::Type::Sctp,
+            None => data_producer::Type::Direct,
+        },
+        sctp_stream_parameters: stream_id.and_then(|stream_id| stream(original, stream_id)),
+        paused,
+        ..original.clone()
+    }
+}
+
+fn stream(original: &ProduceDataRequest, stream_id: u16) -> Option<Box<SctpStreamParameters>> {
+    let mut parameters = original.sctp_stream_parameters.clone()?;
+    parameters.stream_id = stream_id;
+    Some(parameters)
+}
+
+/// What `getPipeConsumerRtpParameters()` leaves of mediasoup's own feedback, without RTX.
+fn feedback(kind: MediaKind) -> Vec<RtcpFeedback> {
+    let feedback = |type_: &str, parameter: &str| RtcpFeedback {
+        type_: type_.to_owned(),
+        parameter: Some(parameter.to_owned()),
+    };
+    match kind {
+        MediaKind::Audio => Vec::new(),
+        MediaKind::Video => vec![feedback("nack", "pli"), feedback("ccm", "fir")],
+    }
+}
+
+/// mediasoup's own ids (`supportedRtpCapabilities.ts`), without MID and bandwidth estimation.
+fn header_extensions(
+    kind: MediaKind,
+    original: &RtpParameters,
+) -> Vec<RtpHeaderExtensionParameters> {
+    use RtpHeaderExtensionUri as Uri;
+
+    let video = kind == MediaKind::Video;
+    // Announced where it will never come, the worker would wait for it.
+    let capture_time = original
+        .header_extensions
+        .iter()
+        .any(|e| e.uri == Uri::AbsCaptureTime);
+    [
+        (Uri::SsrcAudioLevel, 6, !video),
+        (Uri::DependencyDescriptor, 7, true),
+        (Uri::VideoOrientation, 8, video),
+        (Uri::TimeOffset, 9, video),
+        (Uri::AbsCaptureTime, 10, capture_time),
+        (Uri::PlayoutDelay, 11, true),
+        (Uri::MediasoupPacketId, 12, true),
+    ]
+    .into_iter()
+    .filter(|(_, _, wanted)| *wanted)
+    .map(|(uri, id, _)| RtpHeaderExtensionParameters {
+        uri,
+        id,
+        encrypt: false,
+        parameters: None,
+    })
+    .collect()
+}
