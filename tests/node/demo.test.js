@@ -30,6 +30,8 @@ function isAlive(pid) {
 
 test('it serves the page; Ctrl-C ends it and both its programs', async (t) => {
   const { running, address, pod, conference } = await startDemo(t);
+  // Two tabs of this address are to meet: it names their room.
+  assert.equal(new URL(address).search, '?room=demo');
   const response = await fetch(address);
   assert.equal(response.status, 200);
   assert.match(await response.text(), /<script/);
