@@ -221,6 +221,10 @@ fn report(
             tracing::warn!(worker = index, pid, connection, %error, "connection lost");
             pod.metrics().lost.inc();
         }
+        // Its application took its leave, or the pod does.
+        (None, Err(LinkError::Closed(reason))) => {
+            tracing::info!(worker = index, pid, connection, reason, "connection closed");
+        }
         (None, Err(error)) => {
             tracing::warn!(worker = index, pid, connection, %error, "connection ended");
         }
