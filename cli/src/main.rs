@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 /// A mediasoup worker as big as your cluster.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "mafalda", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -19,9 +19,9 @@ mafalda-worker: runs a mediasoup worker in a media pod. It is not started by han
 names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
 
   MAFALDA_URL    where the pod is: ws[s]://host:port (default ws://127.0.0.1:4400)
-  MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one)
+  MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one; default none)
   MAFALDA_CA     a PEM file of authorities to trust, for wss (default: the system's)
-  MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host
+  MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host (default on)
 
   --check        tries the connection with these settings and says what is wrong
   --help, --version";
