@@ -12,6 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const MAX_MESSAGE: u32 = mafalda_channel::MAX_MESSAGE as u32;
 
+/// In seconds: the longest time that a setting takes.
+const A_DAY: u64 = 24 * 60 * 60;
+
 /// How log lines look.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum LogFormat {
@@ -47,10 +50,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1024 * 1024)]
     buffer_bytes: usize,
     /// How long a worker is kept when its connection is broken, in seconds.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=A_DAY))]
     grace: u64,
     /// How long running workers may go on after SIGTERM, in seconds; SIGINT ends them at once.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=A_DAY))]
     stop_after: u64,
     /// Media ports: worker i uses this number plus i, for UDP and TCP.
     #[arg(long, default_value_t = 40000)]
@@ -164,6 +167,7 @@ impl Arguments {
             verifier,
         };
         config.check()?;
+        config.check_files_and_addresses()?;
         Ok(config)
     }
 }

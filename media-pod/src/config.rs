@@ -1,7 +1,7 @@
 //! The pod's settings, checked.
 
 use crate::auth::Verifier;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,6 +144,12 @@ impl Config {
                 ),
             ));
         }
+        if self.max_connections == 0 {
+            return Err(wrong("--max-connections", "at least 1"));
+        }
+        if self.max_workers_per_client == 0 {
+            return Err(wrong("--max-workers-per-client", "at least 1"));
+        }
         // A frame may hold one message more than the window.
         if self.window < 64 * 1024 {
             return Err(wrong("--buffer-bytes", "at least 65536"));
@@ -155,6 +161,21 @@ impl Config {
                     "one address of each family (IPv4, IPv6) at most",
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// Checks what the settings name on this host: TLS files and the addresses for media.
+    ///
+    /// # Errors
+    /// A file cannot be used, or an address is not one of this host.
+    pub fn check_files_and_addresses(&self) -> Result<(), ConfigError> {
+        if let Some(tls) = &self.tls {
+            crate::serve::tls_acceptor(tls)?;
+        }
+        for ip in &self.rtc_ips {
+            UdpSocket::bind((*ip, 0))
+                .map_err(|error| wrong("--rtc-ip", format!("{ip}: {error}")))?;
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! Accepts HTTP connections and serves them until the pod stops.
 
-use crate::config::Tls;
+use crate::config::{ConfigError, Tls};
 use crate::cpu::CpuSampler;
 use crate::http;
 use crate::pod::Pod;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::fmt::Display;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, BufReader, Write};
@@ -33,22 +34,30 @@ pub struct Shutdown<Gentle, Now> {
     pub now: Now,
 }
 
-fn tls_acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
-    let invalid = |path: &std::path::Path, what: &str| {
-        io::Error::other(format!("{}: {what}", path.display()))
+/// What the certificate and the key make.
+///
+/// # Errors
+/// One of the files cannot be used: names its flag.
+pub(crate) fn tls_acceptor(tls: &Tls) -> Result<TlsAcceptor, ConfigError> {
+    let certificate = |what: &dyn Display| ConfigError::Flag {
+        flag: "--tls-cert",
+        reason: format!("{}: {what}", tls.certificate.display()),
     };
-    let open = |path: &std::path::Path| {
-        File::open(path)
-            .map(BufReader::new)
-            .map_err(|error| invalid(path, &error.to_string()))
+    let key_error = |what: &dyn Display| ConfigError::Flag {
+        flag: "--tls-key",
+        reason: format!("{}: {what}", tls.key.display()),
     };
-    let certificates =
-        rustls_pemfile::certs(&mut open(&tls.certificate)?).collect::<Result<Vec<_>, _>>()?;
+    let file = File::open(&tls.certificate).map_err(|error| certificate(&error))?;
+    let certificates = rustls_pemfile::certs(&mut BufReader::new(file))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| certificate(&error))?;
     if certificates.is_empty() {
-        return Err(invalid(&tls.certificate, "no certificate in it"));
+        return Err(certificate(&"no certificate in it"));
     }
-    let key = rustls_pemfile::private_key(&mut open(&tls.key)?)?
-        .ok_or_else(|| invalid(&tls.key, "no private key in it"))?;
+    let file = File::open(&tls.key).map_err(|error| key_error(&error))?;
+    let key = rustls_pemfile::private_key(&mut BufReader::new(file))
+        .map_err(|error| key_error(&error))?
+        .ok_or_else(|| key_error(&"no private key in it"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -57,7 +66,7 @@ fn tls_acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
                 .with_no_client_auth()
                 .with_single_cert(certificates, key)
         })
-        .map_err(|error| invalid(&tls.certificate, &error.to_string()))?;
+        .map_err(|error| certificate(&error))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -70,7 +79,8 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown<impl Future<Output = ()>, impl Future<Output = ()>>,
 ) -> io::Result<()> {
-    let tls = pod.config().tls.as_ref().map(tls_acceptor).transpose()?;
+    let tls = pod.config().tls.as_ref().map(tls_acceptor).transpose();
+    let tls = tls.map_err(io::Error::other)?;
     pod.start_workers();
     tokio::spawn(sample_cpu(pod.clone()));
     let accepting = tokio::spawn(accept(pod.clone(), listener, tls));

@@ -258,7 +258,7 @@ impl Target {
         match opened {
             Ok((socket, _)) => Ok(Box::new(adapt(socket))),
             Err(tungstenite::Error::Http(response)) => Err(self.refusal(&response)),
-            Err(error) => Err(self.unreachable(error)),
+            Err(error) => Err(self.unreachable(explain(error))),
         }
     }
 
@@ -337,6 +337,29 @@ impl Target {
         };
         Ok((socket, welcome, reconnect))
     }
+}
+
+/// An error of TLS or of the WebSocket, with what it most likely means.
+fn explain(error: tungstenite::Error) -> String {
+    use rustls::{
+        CertificateError::UnknownIssuer, Error::InvalidCertificate, Error::InvalidMessage,
+    };
+
+    let tls = match &error {
+        tungstenite::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref()),
+        _ => None,
+    };
+    let hint = match (tls, &error) {
+        (Some(InvalidCertificate(UnknownIssuer)), _) => {
+            "MAFALDA_CA names a file of authorities to trust"
+        }
+        (Some(InvalidMessage(_)), _) => "no TLS is spoken there; without it MAFALDA_URL is ws://…",
+        (None, tungstenite::Error::Protocol(_)) => {
+            "no media pod answers there, or one with TLS, for which MAFALDA_URL is wss://…"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{error} ({hint})")
 }
 
 /// Opens a connection's next socket when the last one broke.

@@ -1,0 +1,83 @@
+// Settings that cannot work are refused before anything runs, and the reason names the setting.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { makeCertificate } from '../lib/certificate.js';
+import { startPod } from '../lib/pod.js';
+import { start } from '../lib/process.js';
+import { program } from '../lib/programs.js';
+import { temporaryDirectory } from '../lib/temporary.js';
+
+test('a pod that cannot work does not start', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const { certificate, key } = await makeCertificate(directory);
+  const other = await makeCertificate(path.join(directory, 'other'));
+  for (const [arguments_, reason] of /** @type {const} */ ([
+    [['--grace', '0'], /--grace/],
+    [['--max-connections', '0'], /--max-connections: at least 1/],
+    [['--max-workers-per-client', '0'], /--max-workers-per-client: at least 1/],
+    // TEST-NET-1 (RFC 5737): no host has it.
+    [['--rtc-ip', '192.0.2.1'], /--rtc-ip: 192\.0\.2\.1: /],
+    [['--tls-cert', '/nowhere', '--tls-key', key], /--tls-cert: \/nowhere: No such file/],
+    [['--tls-cert', key, '--tls-key', key], /--tls-cert: .*: no certificate in it/],
+    [['--tls-cert', certificate, '--tls-key', certificate], /--tls-key: .*: no private key in it/],
+    [['--tls-cert', certificate, '--tls-key', other.key], /--tls-cert: .*KeyMismatch/],
+  ])) {
+    const pod = start(t, program('mafalda'), ['serve', '--listen', '127.0.0.1:0', ...arguments_]);
+    assert.notEqual((await pod.ended).code, 0);
+    assert.match(pod.stderr, reason);
+    assert.doesNotMatch(pod.stderr, /listening/);
+  }
+});
+
+test('TLS: with MAFALDA_CA the pod is trusted; else --check says what to set', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const authority = makeAuthority(directory);
+  const args = ['--tls-cert', authority.certificate, '--tls-key', authority.key];
+  const pod = start(t, program('mafalda'), ['serve', '--listen', '127.0.0.1:0', ...args]);
+  const [, port] = await pod.says(/listening on https:\/\/127\.0\.0\.1:(\d+)/);
+  const plain = await startPod(t);
+  for (const [url, ca, code, answer] of /** @type {const} */ ([
+    [`wss://127.0.0.1:${port}`, authority.ca, 0, /^ok: wss:/],
+    [`wss://127.0.0.1:${port}`, '', 50, /UnknownIssuer \(MAFALDA_CA names /],
+    [`ws://127.0.0.1:${port}`, '', 50, /for which MAFALDA_URL is wss:/],
+    [plain.webSocketUrl.replace('ws:', 'wss:'), '', 50, /no TLS is spoken there/],
+  ])) {
+    const env = { MAFALDA_URL: url, MAFALDA_CA: ca };
+    const check = start(t, program('mafalda-worker'), ['--check'], { env });
+    assert.equal((await check.ended).code, code, check.stderr);
+    assert.match(check.stdout + check.stderr, answer);
+  }
+});
+
+/** An authority, and a certificate for 127.0.0.1 that it signed. */
+function makeAuthority(directory) {
+  const file = (name) => path.join(directory, name);
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const openssl = (...args) =>
+    execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  openssl(
+    ...['req', '-x509', ...newKey, '-subj', '/CN=Mafalda test authority', '-days', '2'],
+    ...['-keyout', file('ca.key'), '-out', file('ca.pem')],
+  );
+  openssl(
+    ...['req', ...newKey, '-subj', '/CN=pod'],
+    ...['-keyout', file('pod.key'), '-out', file('pod.csr')],
+  );
+  writeFileSync(file('names'), 'subjectAltName=IP:127.0.0.1');
+  openssl(
+    ...['x509', '-req', '-in', file('pod.csr'), '-days', '2', '-extfile', file('names')],
+    ...[
+      '-CA',
+      file('ca.pem'),
+      '-CAkey',
+      file('ca.key'),
+      '-CAcreateserial',
+      '-out',
+      file('pod.pem'),
+    ],
+  );
+  return { ca: file('ca.pem'), certificate: file('pod.pem'), key: file('pod.key') };
+}
