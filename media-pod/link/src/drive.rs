@@ -12,7 +12,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 /// Where frames for the peer come from.
 pub trait Source: Send {
@@ -218,6 +218,10 @@ struct Driver<'a, D: Dial> {
     queue: VecDeque<Frame>,
     detached_at: Instant,
     reason: String,
+    /// The peer's last frame came: nothing more is wanted of it.
+    heard_all: bool,
+    /// When the last frame was sent, or sent again.
+    settling: Option<Instant>,
 }
 
 /// Runs one end of a connection until its orderly end or an error.
@@ -240,6 +244,8 @@ pub async fn drive<D: Dial>(
         queue: VecDeque::new(),
         detached_at: Instant::now(),
         reason: String::new(),
+        heard_all: false,
+        settling: None,
     };
     let result = driver.run(source, sink).await;
     driver.close(&result).await;
@@ -254,17 +260,17 @@ impl<D: Dial> Driver<'_, D> {
     ) -> Result<End, LinkError> {
         let mut ticks = interval(self.timing.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut finished, mut flushing) = (None, false);
+        let mut flushing = false;
         loop {
             if !flushing && let Some(frame) = self.queue.pop_front() {
                 sink.accept(frame)?;
                 flushing = true;
             }
-            let more = finished.is_none();
+            let more = self.settling.is_none();
             match self.wake(source, sink, more, flushing, &mut ticks).await {
                 Wake::Outgoing(frame) => match frame? {
                     Some(frame) => self.send(frame.encode()),
-                    None => finished = Some(Instant::now()),
+                    None => self.settling = Some(Instant::now()),
                 },
                 Wake::HandedOn(exit) => {
                     flushing = false;
@@ -289,8 +295,8 @@ impl<D: Dial> Driver<'_, D> {
                     });
                 }
             }
-            if let Some(finished) = finished
-                && (self.window.is_settled() || self.wire.is_some() && finished.elapsed() > SETTLE)
+            if let Some(since) = self.settling
+                && (self.window.is_settled() || self.wire.is_some() && since.elapsed() > SETTLE)
             {
                 return Ok(End::Settled);
             }
@@ -307,7 +313,7 @@ impl<D: Dial> Driver<'_, D> {
     ) -> Wake<D::Candidate> {
         let room = !self.window.is_full();
         let connected = self.wire.is_some();
-        let grace_over = self.detached_at + self.timing.grace;
+        let grace_left = self.timing.grace.saturating_sub(self.detached_at.elapsed());
         let dialling = async {
             match &mut self.dialling {
                 Some(dialling) => dialling.await,
@@ -343,7 +349,7 @@ impl<D: Dial> Driver<'_, D> {
             frame = when(room && more, source.next()) => Wake::Outgoing(frame),
             candidate = dialling => Wake::Candidate(candidate),
             _ = when(connected, ticks.tick()) => Wake::Tick,
-            () = when(!connected, sleep_until(grace_over)) => Wake::GraceOver,
+            () = when(!connected, sleep(grace_left)) => Wake::GraceOver,
         }
     }
 
@@ -369,7 +375,9 @@ impl<D: Dial> Driver<'_, D> {
         match packet {
             Packet::Frame(frame) => {
                 self.window.on_frame(frame.len())?;
-                self.queue.push_back(Frame::decode(frame)?);
+                let frame = Frame::decode(frame)?;
+                self.heard_all |= matches!(frame, Frame::Exit(_));
+                self.queue.push_back(frame);
             }
             Packet::Text(text) => {
                 let note = serde_json::from_str(&text)
@@ -381,7 +389,7 @@ impl<D: Dial> Driver<'_, D> {
             Packet::Ping | Packet::Pong => {}
             Packet::TooLarge(what) => return Err(LinkError::Protocol(what)),
             Packet::Close { code, reason } if code == CLOSE_FINAL => {
-                return Err(LinkError::Closed(reason));
+                return self.give_up(LinkError::Closed(reason));
             }
             Packet::Close { code, reason } => {
                 self.detach(format!("the peer closed the socket: {code} {reason}"));
@@ -432,19 +440,49 @@ impl<D: Dial> Driver<'_, D> {
         };
         match attachment {
             Ok(attachment) => {
-                let mut wire = Wire::new(attachment.socket);
-                for frame in self.window.resume(attachment.received)? {
-                    wire.send(Packet::Frame(frame));
-                }
-                self.wire = Some(wire);
-                let acknowledgement = self.window.acknowledgement();
-                self.acknowledge(acknowledgement);
-                self.dial.attached();
+                self.attach(attachment)?;
             }
-            Err(DialError::Refused(reason)) => return Err(LinkError::Refused(reason)),
+            Err(DialError::Refused(reason)) => return self.give_up(LinkError::Refused(reason)),
             Err(DialError::Retry(reason)) => self.reason = reason,
         }
         self.dialling = self.dial.dial(self.wire.is_some());
+        Ok(())
+    }
+
+    fn attach(&mut self, attachment: Attachment) -> Result<(), LinkError> {
+        let again = match self.window.resume(attachment.received) {
+            Ok(again) => again,
+            // What the network held back: the peer has had another socket since, and has none now.
+            Err(WindowError::Count {
+                said, acknowledged, ..
+            }) if said < acknowledged => {
+                self.reason = "a socket that came too late".to_owned();
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut wire = Wire::new(attachment.socket);
+        for frame in again {
+            wire.send(Packet::Frame(frame));
+        }
+        self.wire = Some(wire);
+        self.settling = self.settling.map(|_| Instant::now());
+        let acknowledgement = self.window.acknowledgement();
+        self.acknowledge(acknowledgement);
+        self.dial.attached();
+        Ok(())
+    }
+
+    /// The peer is gone for good. What it said to its end is handed on first, which may take a slow
+    /// application the grace time.
+    fn give_up(&mut self, error: LinkError) -> Result<(), LinkError> {
+        if !self.heard_all {
+            return Err(error);
+        }
+        self.wire = None;
+        self.dialling = None;
+        self.detached_at = Instant::now();
+        self.reason = error.to_string();
         Ok(())
     }
 
@@ -474,3 +512,6 @@ impl<D: Dial> Driver<'_, D> {
         let _ = timeout(Duration::from_secs(1), goodbye).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
