@@ -3,7 +3,7 @@
 use crate::drive::{Attachment, Dial, DialError};
 use crate::hand_over::{Claim, Ends, give};
 use crate::handshake::{HandedOver, Hello, Refusal, Resume, Start, Welcome, header};
-use crate::socket::{BoxError, Packet, Socket, adapt, websocket_config};
+use crate::socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -140,6 +140,10 @@ impl From<ConnectError> for DialError {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Unreachable { .. } => Self::Retry(error.to_string()),
+            // Many come back at once when a network does.
+            ConnectError::Refused { ref code, .. } if code == "tooManyConnections" => {
+                Self::Retry(error.to_string())
+            }
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -302,11 +306,17 @@ impl Target {
                     })
                 }
                 Some(Ok(Packet::Ping | Packet::Pong)) => continue,
-                Some(Ok(Packet::Close { reason, .. })) => Err(ConnectError::Refused {
-                    url: self.url.to_string(),
-                    code: "handshake".into(),
-                    message: reason,
-                }),
+                Some(Ok(Packet::Close { code, reason })) if code == CLOSE_FINAL => {
+                    Err(ConnectError::Refused {
+                        url: self.url.to_string(),
+                        code: "handshake".into(),
+                        message: reason,
+                    })
+                }
+                // Something between us and the pod.
+                Some(Ok(Packet::Close { code, reason })) => {
+                    Err(self.unreachable(format!("the handshake broke: {code} {reason}")))
+                }
                 Some(Ok(Packet::Frame(_) | Packet::TooLarge(_))) | None => {
                     Err(self.unreachable("the handshake broke"))
                 }
@@ -419,5 +429,63 @@ impl Dial for Reconnect {
 
     fn detached(&mut self, _reason: &str) {
         self.pause = BACKOFF.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    fn target() -> Target {
+        Target {
+            url: Url::parse("ws://pod:4400").unwrap(),
+            token: None,
+            ca: None,
+            mediasoup: crate::MEDIASOUP_NPM.to_owned(),
+        }
+    }
+
+    fn answer(status: u16, body: &str) -> DialError {
+        let response = tungstenite::http::Response::builder()
+            .status(status)
+            .body(Some(body.as_bytes().to_vec()))
+            .unwrap();
+        target().refusal(&response).into()
+    }
+
+    /// A connection must not end because others came back before it.
+    #[test]
+    fn a_pod_or_proxy_that_is_busy_is_tried_again() {
+        let body = |code| format!(r#"{{"error":{{"code":"{code}","message":"why"}}}}"#);
+        assert!(matches!(
+            answer(503, &body("tooManyConnections")),
+            DialError::Retry(_)
+        ));
+        assert!(matches!(answer(502, "<html>"), DialError::Retry(_)));
+        for (status, code) in [(404, "unknownConnection"), (401, "unauthorized")] {
+            assert!(matches!(answer(status, &body(code)), DialError::Refused(_)));
+        }
+    }
+
+    /// Only a pod refuses for good; a proxy that closes says nothing about the connection.
+    #[tokio::test]
+    async fn a_handshake_is_refused_by_the_final_code_alone() {
+        for (code, for_good) in [(CLOSE_FINAL, true), (1001, false), (1012, false)] {
+            let (near, far) = tokio::io::duplex(4096);
+            let near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+            let far = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
+            let (mut near, mut far): (Box<dyn Socket>, _) = (Box::new(adapt(near)), adapt(far));
+            let reason = "why".to_owned();
+            far.send(Packet::Close { code, reason }).await.unwrap();
+            let hello = Hello::Resume(Resume {
+                key: String::new(),
+                received: 0,
+            });
+            let error = target().handshake(&mut near, &hello).await.unwrap_err();
+            let refused = matches!(DialError::from(error), DialError::Refused(_));
+            assert_eq!(refused, for_good, "{code}");
+        }
     }
 }
