@@ -22,7 +22,7 @@ use files::{Arguments, FilesError};
 use hand_over::Offer;
 use mafalda_link::{End, Exit, LinkError, Packet, SinkExt, Socket, Start, Timing, Welcome, drive};
 use resume::Sockets;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -100,8 +100,8 @@ async fn connect(
 
     let inventory = Arc::new(Mutex::new(Inventory::default()));
     let pid = process.pid;
-    let rewriter =
-        (config.listen_infos == ListenInfos::Pod).then(|| Rewriter::new(addresses(config, index)));
+    let rewriter = (config.listen_infos == ListenInfos::Pod)
+        .then(|| Rewriter::new(addresses(config, index), rtc_port_is_free));
     let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory.clone())));
     let (exited, exit) = oneshot::channel();
     let sides = worker_side::split(process, ends, translator, pod.clone(), exited)?;
@@ -251,6 +251,21 @@ fn random_hex<const BYTES: usize>() -> Result<String, StartError> {
     let random = ring::rand::SystemRandom::new();
     ring::rand::SecureRandom::fill(&random, &mut bytes).map_err(|_| StartError::Randomness)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether the worker's own port can be had: on Linux also an outgoing connection may have it.
+fn rtc_port_is_free(addresses: &Addresses) -> bool {
+    addresses.listen.iter().all(|address| {
+        let at = (address.bind, addresses.rtc_port);
+        match UdpSocket::bind(at).and_then(|_| TcpListener::bind(at)) {
+            Ok(_) => true,
+            Err(error) => {
+                let (ip, port) = at;
+                tracing::warn!(%ip, port, %error, "a worker's port is taken: it uses the range");
+                false
+            }
+        }
+    })
 }
 
 /// The addresses of worker `index`.

@@ -68,6 +68,9 @@ pub enum ForApplication {
 #[derive(Debug)]
 pub struct Rewriter {
     addresses: Addresses,
+    is_free: fn(&Addresses) -> bool,
+    /// The worker had its port: a server that it is yet to close may still be there.
+    had_port: bool,
     port: Port,
     /// Transports on their way to a WebRtcServer that the worker refused, by request id, with the
     /// reason.
@@ -101,9 +104,14 @@ struct Opening {
 
 impl Rewriter {
     /// For a worker that was started just now.
-    pub fn new(addresses: Addresses) -> Self {
+    ///
+    /// `is_free` tells whether the worker's port can be had. Where another program has it, or an
+    /// outgoing connection, a WebRtcServer gets ports of the range.
+    pub fn new(addresses: Addresses, is_free: fn(&Addresses) -> bool) -> Self {
         Self {
             addresses,
+            is_free,
+            had_port: false,
             port: Port::Free,
             stranded: HashMap::new(),
         }
@@ -181,7 +189,7 @@ impl Rewriter {
             None => Vec::new(),
         };
         // Without any the worker refuses it, and the port stays free.
-        let ports = if matches!(self.port, Port::Free) && !sockets.is_empty() {
+        let ports = if matches!(self.port, Port::Free) && !sockets.is_empty() && self.takes_port() {
             self.port = Port::Application {
                 server: server.to_owned(),
                 opening: Some(request.id),
@@ -195,6 +203,12 @@ impl Rewriter {
             server,
             self.addresses.everywhere(&sockets, ports),
         )]))
+    }
+
+    /// Whether a server may have the worker's port, of those that ask while nobody has it.
+    fn takes_port(&mut self) -> bool {
+        self.had_port = self.had_port || (self.is_free)(&self.addresses);
+        self.had_port
     }
 
     fn close_webrtc_server(&mut self, request: &Request<'_>) -> Rewritten {
@@ -297,10 +311,15 @@ impl Rewriter {
             let same = |socket: &&Socket| socket.protocol == protocol;
             *wanted.iter().find(same).unwrap_or(&plain)
         });
+        let ports = if self.takes_port() {
+            Ports::Own
+        } else {
+            Ports::Range
+        };
         Some(create_server(
             request,
             OWN_WEBRTC_SERVER,
-            self.addresses.everywhere(&sockets, Ports::Own),
+            self.addresses.everywhere(&sockets, ports),
         ))
     }
 
@@ -374,6 +393,7 @@ impl Rewriter {
                         response.reason.unwrap_or("no reason given")
                     );
                     self.port = Port::Free;
+                    self.had_port = false;
                     let stranded = opening.transports.into_iter();
                     self.stranded
                         .extend(stranded.map(|transport| (transport, reason.clone())));
@@ -383,6 +403,7 @@ impl Rewriter {
             Port::Application { opening, .. } => {
                 if opening.take_if(|id| *id == response.id).is_some() && !response.accepted {
                     self.port = Port::Free;
+                    self.had_port = false;
                 }
                 false
             }

@@ -2,7 +2,8 @@
 // ports, advertises the pod's, and what it advertises can be reached. Every kind of
 // transport, over IPv4, IPv6 and both, with and without an announced address.
 import assert from 'node:assert/strict';
-import { isIPv6 } from 'node:net';
+import { once } from 'node:events';
+import { createServer, isIPv6 } from 'node:net';
 import test from 'node:test';
 import { createWorker } from '../lib/application.js';
 import { startPod } from '../lib/pod.js';
@@ -188,6 +189,23 @@ test('each worker has the WebRTC port of its place', async (t) => {
     }),
   );
   assert.deepEqual(ports.sort(), [pod.rtcPort, pod.rtcPort + 1, pod.rtcPort + 2]);
+});
+
+test("a worker's port that another program has: transports get ports of the range", async (t) => {
+  const pod = await startPod(t);
+  // As an outgoing connection may, too: the default ports are where Linux takes theirs from.
+  const other = createServer().listen(pod.rtcPort, '127.0.0.1');
+  await once(other, 'listening');
+  t.after(() => other.close());
+  const worker = await createWorker(t, pod);
+  const router = await worker.createRouter();
+  const transport = await router.createWebRtcTransport({
+    listenInfos: [oldListenInfos('udp'), oldListenInfos('tcp')],
+  });
+  const { first, last } = pod.rtcPortRange;
+  assert.equal(transport.iceCandidates.length, 2);
+  for (const { port } of transport.iceCandidates) assert.ok(port >= first && port <= last);
+  await connectClient(t, transport);
 });
 
 test('an application may have several WebRtcServers and transports of its own', async (t) => {

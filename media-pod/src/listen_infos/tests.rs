@@ -162,6 +162,22 @@ fn a_refused_server_of_the_pod_fails_its_transports_with_the_reason() {
 }
 
 #[test]
+fn servers_get_ports_of_the_range_where_the_workers_port_is_taken() {
+    let taken = || Rewriter::new(samples::addresses(&[v4()]), |_| false);
+    let own = &rewritten(&mut taken(), &webrtc(1, vec![wrote(Udp, V4)]))[0];
+    let applications = &rewritten(
+        &mut taken(),
+        &server(1, "s", vec![wrote(Udp, V4), wrote(Tcp, V4)]),
+    )[0];
+    let expected = [
+        "udp 0.0.0.0 as media.example.com in 41000-41999",
+        "tcp 0.0.0.0 as media.example.com in 41000-41999",
+    ];
+    assert_eq!(lines(own), expected);
+    assert_eq!(lines(applications), expected);
+}
+
+#[test]
 fn an_applications_server_gets_the_workers_port() {
     let cases: &[(&[Address], &Wrote, &[&str])] = &[
         (

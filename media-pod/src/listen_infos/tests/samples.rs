@@ -25,11 +25,15 @@ pub(super) fn v6() -> Address {
 }
 
 pub(super) fn rewriter(listen: &[Address]) -> Rewriter {
-    Rewriter::new(Addresses {
+    Rewriter::new(addresses(listen), |_| true)
+}
+
+pub(super) fn addresses(listen: &[Address]) -> Addresses {
+    Addresses {
         listen: listen.to_vec(),
         rtc_port: RTC_PORT,
         range: 41_000..=41_999,
-    })
+    }
 }
 
 /// A listen info as an application writes one for its own machine.
