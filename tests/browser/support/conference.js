@@ -23,20 +23,15 @@ export const local = process.env.MAFALDA_TEST_LOCAL === '1';
  */
 export async function startConference(owner, { env, netns, pod } = {}) {
   if (!local) pod ??= await startPod(owner, { netns });
-  const server = start(
-    owner,
-    process.execPath,
-    [path.join(folder, 'server/main.ts')],
-    {
-      env: {
-        PORT: '0',
-        MEDIASOUP_WORKER_BIN: program(pod ? 'mafalda-worker' : 'mafalda-media-worker'),
-        ...(pod && { MAFALDA_URL: pod.webSocketUrl }),
-        ...env,
-      },
-      netns,
+  const server = start(owner, process.execPath, [path.join(folder, 'server/main.ts')], {
+    env: {
+      PORT: '0',
+      MEDIASOUP_WORKER_BIN: program(pod ? 'mafalda-worker' : 'mafalda-media-worker'),
+      ...(pod && { MAFALDA_URL: pod.webSocketUrl }),
+      ...env,
     },
-  );
+    netns,
+  });
   const [, url] = await server.says(/conference ready on (\S+)/);
   return { url, server, pod: pod ?? null };
 }
