@@ -69,6 +69,8 @@ pub struct KeyError(String);
 pub struct Verifier {
     key: DecodingKey,
     validation: Validation,
+    /// As `validation`, whatever the token's end.
+    once: Validation,
 }
 
 impl fmt::Debug for Verifier {
@@ -86,13 +88,25 @@ impl Verifier {
         validation.set_audience(&[cluster]);
         validation.set_required_spec_claims(&["exp", "aud"]);
         validation.leeway = 5;
-        Ok(Self { key, validation })
+        let mut once = validation.clone();
+        once.validate_exp = false;
+        Ok(Self {
+            key,
+            validation,
+            once,
+        })
     }
 
     /// What the token says, if it is a good one.
     pub fn verify(&self, token: Option<&str>) -> Result<Claims, TokenError> {
         let token = token.ok_or(TokenError::Absent)?;
         Ok(decode(token, &self.key, &self.validation)?.claims)
+    }
+
+    /// What the token says, if it is or once was a good one.
+    pub fn verify_once(&self, token: Option<&str>) -> Result<Claims, TokenError> {
+        let token = token.ok_or(TokenError::Absent)?;
+        Ok(decode(token, &self.key, &self.once)?.claims)
     }
 }
 
@@ -176,6 +190,28 @@ mod tests {
         }
         assert!(verifier.verify(None).is_err());
         assert!(verifier.verify(Some("garbage")).is_err());
+    }
+
+    #[test]
+    fn an_old_token_once_was_a_good_one_and_others_were_not() {
+        let (keys, others) = (generate_keys().unwrap(), generate_keys().unwrap());
+        let verifier = Verifier::new(keys.public.as_bytes(), "here").unwrap();
+        let old = Claims {
+            exp: expiry(Duration::ZERO) - 60,
+            ..claims()
+        };
+        let elsewhere = Claims {
+            aud: "there".into(),
+            ..old.clone()
+        };
+        let once = |key: &Keys, claims: &Claims| {
+            let token = sign(key.private.as_bytes(), claims).unwrap();
+            verifier.verify_once(Some(&token)).is_ok()
+        };
+        assert!(once(&keys, &old));
+        assert!(!once(&others, &old));
+        assert!(!once(&keys, &elsewhere));
+        assert!(verifier.verify_once(None).is_err());
     }
 
     #[test]

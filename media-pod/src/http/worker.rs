@@ -1,7 +1,8 @@
 //! `GET /v1/worker`: a WebSocket by which an application gets a worker, or resumes.
 
+use super::access::{allow, allow_again};
+use super::refuse;
 use super::upgrade::{Upgrade, upgrade};
-use super::{access::allow, refuse};
 use crate::auth::Role;
 use crate::connection::{self, Resumption};
 use crate::pod::{Pod, Reservation, refusal};
@@ -59,8 +60,16 @@ pub fn route(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
 }
 
 fn admit(pod: &Pod, headers: &HeaderMap, peer: SocketAddr) -> Result<Admission, RefusalBody> {
-    let claims = allow(pod, headers, APPLICATIONS)?;
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let resumed = header(header::CONNECTION);
+    let claims = match resumed {
+        None => allow(pod, headers, APPLICATIONS)?,
+        // Its secret is still to be shown. An end of the token is none of running calls.
+        Some(_) => {
+            allow_again(pod, headers, APPLICATIONS)?;
+            None
+        }
+    };
     let protocol = header(header::PROTOCOL).unwrap_or("none");
     if protocol != PROTOCOL {
         return Err(refusal(
@@ -83,7 +92,7 @@ fn admit(pod: &Pod, headers: &HeaderMap, peer: SocketAddr) -> Result<Admission, 
             ),
         ));
     }
-    if let Some(connection) = header(header::CONNECTION) {
+    if let Some(connection) = resumed {
         if !pod.has_connection(connection) {
             return Err(unknown_connection());
         }

@@ -8,7 +8,7 @@ import { makeKeys } from '../../lib/keys.js';
 import { startPod } from '../../lib/pod.js';
 import { start } from '../../lib/process.js';
 import { program } from '../../lib/programs.js';
-import { openRaw, Refused } from '../../lib/raw-connection.js';
+import { openRaw, Refused, startRaw } from '../../lib/raw-connection.js';
 import { until } from '../../lib/until.js';
 
 /**
@@ -96,6 +96,22 @@ test('tokens', async (t) => {
       });
     });
   }
+
+  await t.test('a connection outlives its token, and resumes by its own secret', async (t) => {
+    const token = jwt(keys.privateKey, good());
+    const first = await startRaw(t, pod, { token });
+    const { connection, key } = first.welcome;
+    const old = jwt(keys.privateKey, { ...good(), exp: now() - 60 });
+    const headers = { 'mafalda-connection': connection };
+    await assert.rejects(openRaw(t, pod, { headers }), isRefused(401, 'unauthorized'));
+    const thief = await openRaw(t, pod, { token: old, headers });
+    thief.hello({ resume: { key: 'guess', received: 0 } });
+    assert.equal((await thief.isClosed()).code, 4000);
+    const next = await openRaw(t, pod, { token: old, headers });
+    next.hello({ resume: { key, received: first.frames.length } });
+    await until('it is welcome', () => next.texts.some((text) => text.includes(connection)));
+    await next.giveUp();
+  });
 
   await t.test('the application learns of it', async (t) => {
     await assert.rejects(
