@@ -49,6 +49,8 @@ pub(crate) enum Purpose {
         lane: Option<Id>,
         /// What there is not, should the member refuse.
         made: Option<(Id, u64)>,
+        /// What is forgotten with the answer: until then it has events to tell.
+        ends: Option<(Id, u64)>,
         /// The answer waits until this pipe can carry what was asked for.
         hold: Option<(PairKey, Readiness)>,
     },

@@ -273,6 +273,7 @@ impl VirtualWorker {
                 id,
                 lane,
                 made,
+                ends,
                 hold,
             }) => {
                 let mut message = message.clone();
@@ -289,8 +290,12 @@ impl VirtualWorker {
                     self.hold(lane, key, readiness);
                 }
                 self.tell(lane.as_deref(), message);
-                if !response.accepted
-                    && let Some((thing, serial)) = made
+                let gone = if response.accepted {
+                    ends
+                } else {
+                    made.or(ends)
+                };
+                if let Some((thing, serial)) = gone
                     && self
                         .state
                         .things

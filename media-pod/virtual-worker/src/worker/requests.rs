@@ -192,6 +192,7 @@ impl VirtualWorker {
             lane,
             made,
             hold,
+            ends: None,
         };
         self.pass(member, request.id, message, purpose);
     }
@@ -362,6 +363,10 @@ impl VirtualWorker {
             return;
         };
         let member = thing.member;
+        if !closes(request.method, &thing.kind) {
+            self.close_unknown(request, message);
+            return;
+        }
         let (owner, lane) = match &thing.kind {
             Kind::Server => ("", None),
             Kind::Transport(_) => (thing.router.as_str(), Some(id)),
@@ -376,8 +381,21 @@ impl VirtualWorker {
             return;
         }
         let lane = lane.map(str::to_owned);
-        self.forward(member, request, message, lane, None, None);
-        self.remove(id);
+        let serial = thing.serial;
+        if matches!(thing.kind, Kind::Consumer(_)) {
+            let purpose = Purpose::Application {
+                id: request.id,
+                lane,
+                made: None,
+                ends: Some((id.to_owned(), serial)),
+                hold: None,
+            };
+            self.pass(member, request.id, message, purpose);
+            self.leave(id);
+        } else {
+            self.forward(member, request, message, lane, None, None);
+            self.remove(id);
+        }
     }
 
     fn close_unknown(&mut self, request: &Request<'_>, message: &Bytes) {
@@ -494,7 +512,12 @@ impl VirtualWorker {
     }
 
     fn pause_copies(&mut self, producer_id: &str, method: Method) {
-        let Some(producer) = self.producer_mut(producer_id) else {
+        let of_data = matches!(
+            method,
+            Method::DataproducerPause | Method::DataproducerResume
+        );
+        let producer = self.producer_mut(producer_id);
+        let Some(producer) = producer.filter(|producer| producer.is_data() == of_data) else {
             return;
         };
         producer.paused = matches!(method, Method::ProducerPause | Method::DataproducerPause);
@@ -516,6 +539,7 @@ impl VirtualWorker {
         let producer_thing = self.state.things.get(producer_id);
         if producer_thing.is_some_and(|thing| thing.router == router)
             && let Some(producer) = self.producer_mut(producer_id)
+            && !producer.is_data()
         {
             producer.observers.insert(observer.to_owned());
             self.use_producer(producer_id, member, observer);
@@ -542,6 +566,21 @@ impl VirtualWorker {
             }
             self.leave_producer(producer_id, member, observer);
         }
+    }
+}
+
+/// Whether requests of this method close things of this kind.
+fn closes(method: Method, kind: &Kind) -> bool {
+    match kind {
+        Kind::Server => method == Method::WorkerWebrtcserverClose,
+        Kind::Transport(_) => method == Method::RouterCloseTransport,
+        Kind::Observer { .. } => method == Method::RouterCloseRtpobserver,
+        Kind::Producer(producer) if producer.is_data() => {
+            method == Method::TransportCloseDataproducer
+        }
+        Kind::Producer(_) => method == Method::TransportCloseProducer,
+        Kind::Consumer(consumer) if consumer.data => method == Method::TransportCloseDataconsumer,
+        Kind::Consumer(_) => method == Method::TransportCloseConsumer,
     }
 }
 

@@ -107,16 +107,11 @@ impl VirtualWorker {
             }
             Kind::Producer(_) => self.remove_producer(id),
             Kind::Consumer(consumer) => {
-                let (transport, producer) = (consumer.transport.clone(), consumer.producer.clone());
+                let transport = consumer.transport.clone();
+                self.leave(id);
                 self.state.things.remove(id);
                 if let Some(transport) = self.transport_mut(&transport) {
                     transport.children.remove(id);
-                }
-                if let Some(producer_id) = producer {
-                    if let Some(producer) = self.producer_mut(&producer_id) {
-                        producer.consumers.remove(id);
-                    }
-                    self.leave_producer(&producer_id, member, id);
                 }
             }
             Kind::Observer { producers } => {
@@ -129,6 +124,23 @@ impl VirtualWorker {
                 self.state.things.remove(id);
                 self.leave_router(&router, member);
             }
+        }
+    }
+
+    /// A consumer uses its producer no more.
+    pub(super) fn leave(&mut self, id: &str) {
+        let Some(thing) = self.state.things.get_mut(id) else {
+            return;
+        };
+        let member = thing.member;
+        let Kind::Consumer(consumer) = &mut thing.kind else {
+            return;
+        };
+        if let Some(producer_id) = consumer.producer.take() {
+            if let Some(producer) = self.producer_mut(&producer_id) {
+                producer.consumers.remove(id);
+            }
+            self.leave_producer(&producer_id, member, id);
         }
     }
 
