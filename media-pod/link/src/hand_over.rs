@@ -1,9 +1,10 @@
 //! Passing the ends of a channel from a relay to a pod on the same host, so that messages need not
 //! go through the relay's process.
 
+use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut, Read};
@@ -86,6 +87,14 @@ pub fn take(stream: impl AsFd) -> io::Result<(Claim, Ends<OwnedFd>)> {
     let (Some(requests), Some(responses)) = (fds.next(), fds.next()) else {
         return Err(io::Error::other("a hand-over without two descriptors"));
     };
+    for end in [&requests, &responses] {
+        // Only a wait for these can be ended from here.
+        if socket_domain(end)? != AddressFamily::UNIX || socket_type(end)? != SocketType::STREAM {
+            return Err(io::Error::other(
+                "an end of a channel that is no Unix stream",
+            ));
+        }
+    }
     let claim = serde_json::from_slice(&text[..received.bytes])?;
     Ok((
         claim,
@@ -157,6 +166,40 @@ mod tests {
             responses: end.as_fd(),
         };
         assert!(give("mafalda-test-nobody", &claim, ends).is_err());
+    }
+
+    #[test]
+    fn ends_of_another_kind_are_no_hand_over() {
+        let name = format!("mafalda-test-kinds-{}", std::process::id());
+        let listener = UnixListener::bind_addr(&address(&name).unwrap()).unwrap();
+        let terminal = std::fs::File::open("/dev/null").unwrap();
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (good, _far) = UnixStream::pair().unwrap();
+        for bad in [terminal.as_fd(), udp.as_fd()] {
+            let claim = Claim {
+                connection: "c".into(),
+                key: "k".into(),
+            };
+            let ends = Ends {
+                requests: bad,
+                responses: good.as_fd(),
+            };
+            std::thread::scope(|scope| {
+                let relay = scope.spawn(|| give(&name, &claim, ends));
+                let (stream, _) = listener.accept().unwrap();
+                let taken = loop {
+                    match take(&stream) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            std::thread::yield_now();
+                        }
+                        taken => break taken,
+                    }
+                };
+                assert!(taken.is_err());
+                drop(stream);
+                assert!(relay.join().unwrap().is_err());
+            });
+        }
     }
 
     #[test]
