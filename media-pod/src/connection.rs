@@ -14,7 +14,7 @@ pub use resume::Resumption;
 use crate::inventory::Inventory;
 use crate::listen_infos::{Address, Addresses, Rewriter};
 use crate::pod::{Busy, Pod, Resumable, SlotState};
-use crate::process::{Orders, WorkerProcess, send_signal};
+use crate::process::{Orders, WorkerProcess};
 use crate::slot::Claim;
 use crate::translate::Translator;
 use crate::{Config, ListenInfos};
@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use worker_side::{FromWorker, ToWorker};
+use worker_side::{FromWorker, Kill, ToWorker};
 
 /// How long a worker may take to end by itself once its connection is over.
 const END: Duration = Duration::from_secs(2);
@@ -140,6 +140,7 @@ async fn carry(
     mut dial: Sockets,
     (mut from_worker, mut to_worker): (FromWorker, ToWorker),
 ) {
+    let kill = to_worker.kill();
     let (window, timing) = (pod.config().window, Timing::with_grace(pod.config().grace));
     let connection = drive(
         &mut from_worker,
@@ -149,7 +150,7 @@ async fn carry(
         window,
         timing,
     );
-    let result = until_stopped(&pod, pid, connection).await;
+    let result = until_stopped(&pod, &kill, connection).await;
     pod.remove_connection(&id);
     report(&pod, slot, pid, &id, &result, from_worker.exit());
     // A worker whose requests end closes what it carries, and itself.
@@ -185,7 +186,7 @@ fn prepare(
 /// Runs the connection; once the pod stops, the worker is told to end and soon after made to.
 async fn until_stopped(
     pod: &Pod,
-    pid: u32,
+    worker: &Kill,
     connection: impl Future<Output = Result<End, LinkError>>,
 ) -> Result<End, LinkError> {
     let mut connection = std::pin::pin!(connection);
@@ -193,7 +194,7 @@ async fn until_stopped(
         result = &mut connection => return result,
         () = pod.stopped() => {}
     }
-    let _ = send_signal(pid, rustix::process::Signal::TERM.as_raw() as u8);
+    worker.send(rustix::process::Signal::TERM.as_raw() as u8);
     match timeout(END, connection).await {
         Ok(result) => result,
         Err(_) => Err(LinkError::Closed("the pod stops".into())),

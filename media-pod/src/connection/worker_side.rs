@@ -64,8 +64,10 @@ pub fn split(
     };
     let to_worker = ToWorker {
         intake,
-        pid,
-        ended: ended.clone(),
+        kill: Kill {
+            pid,
+            ended: ended.clone(),
+        },
     };
     let from_worker = FromWorker {
         child: process.child,
@@ -205,12 +207,34 @@ impl Source for FromWorker {
     }
 }
 
+/// Signals for a process, as long as it is there: one that was waited for has left its id to others.
+#[derive(Clone)]
+pub struct Kill {
+    pid: u32,
+    ended: Arc<AtomicBool>,
+}
+
+impl Kill {
+    /// Sends the signal, if there is somebody to take it.
+    pub fn send(&self, number: u8) {
+        if !self.ended.load(Ordering::Relaxed) {
+            let _ = send_signal(self.pid, number);
+        }
+    }
+}
+
 /// Where an application's messages and signals go.
 pub struct ToWorker {
     /// `None` once the application's requests have ended, or when they come by its own end.
     intake: Option<Intake>,
-    pid: u32,
-    ended: Arc<AtomicBool>,
+    kill: Kill,
+}
+
+impl ToWorker {
+    /// The way to signal the process.
+    pub fn kill(&self) -> Kill {
+        self.kill.clone()
+    }
 }
 
 impl Sink for ToWorker {
@@ -224,10 +248,8 @@ impl Sink for ToWorker {
             // The worker's way to learn that its application is gone.
             Frame::RequestsEnd => self.intake = None,
             Frame::Signal(number) => {
-                // A worker that has ended needs none, and its id may be another's.
-                let is_there = !self.ended.load(Ordering::Relaxed);
-                if is_there && SIGNALS.contains(&i32::from(number)) {
-                    let _ = send_signal(self.pid, number);
+                if SIGNALS.contains(&i32::from(number)) {
+                    self.kill.send(number);
                 }
             }
             Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) => {
@@ -242,5 +264,31 @@ impl Sink for ToWorker {
             intake.flush().await;
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_that_was_waited_for_gets_no_signal() {
+        let start = || Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let term = Signal::TERM.as_raw() as u8;
+        let mut other = start();
+        // As if the id were another's by now.
+        let mut kill = Kill {
+            pid: other.id(),
+            ended: Arc::new(AtomicBool::new(true)),
+        };
+        kill.send(term);
+        drop(other.stdin.take());
+        assert_eq!(exit_of(other.wait().unwrap()), Exit::Code(0));
+        let mut worker = start();
+        kill.pid = worker.id();
+        kill.ended.store(false, Ordering::Relaxed);
+        kill.send(term);
+        assert_eq!(exit_of(worker.wait().unwrap()), Exit::Signal(term.into()));
     }
 }
