@@ -187,8 +187,9 @@ fn start_logs(format: LogFormat) {
     }
 }
 
-/// Descriptors that a worker's connection takes: its socket, the worker's channel and output.
-const DESCRIPTORS_PER_WORKER: usize = 6;
+/// Descriptors that a worker takes: its process, channel and output, the connection's socket, and what
+/// was handed over (two ends, the relay's socket, three to stop the threads by).
+const DESCRIPTORS_PER_WORKER: usize = 12;
 
 /// Descriptors for everything else.
 const OTHER_DESCRIPTORS: usize = 64;
