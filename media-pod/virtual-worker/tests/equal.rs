@@ -575,4 +575,43 @@ proptest! {
             prop_assert!(model.things.is_empty() && model.routers.is_empty(), "left: {model:?}");
         }
     }
+
+    #[test]
+    fn a_death_is_the_end_of_what_was_there_and_of_nothing_else(
+        body in vec((step(), vec(any::<u8>(), 0..6)), 1..120),
+        moment in 0..120usize,
+        victim in 0..3u32,
+    ) {
+        let program: Vec<Step> = [Step::CreateRouter(0), Step::CreateRouter(1)]
+            .into_iter()
+            .chain((0..6).map(|t| Step::CreateTransport(u8::from(t == 5), t)))
+            .chain(own_ids(body.iter().map(|(step, _)| *step)))
+            .collect();
+        let mut paces = body.iter().map(|(_, pace)| pace.as_slice());
+        let mut world = World::new(3, Placement::Spread);
+        for (id, step) in program.iter().enumerate() {
+            world.send(request(id as u32, *step));
+            let pace = if id < 8 { &[] } else { paces.next().unwrap_or(&[]) };
+            pace.iter().for_each(|choice| { world.advance(*choice); });
+            if id == 8 + moment.min(body.len() - 1) {
+                world.members[victim as usize] = Default::default();
+                let actions = world.machine.on_member_gone(MemberId(victim));
+                world.apply(actions);
+            }
+        }
+        world.settle();
+        let (answers, _) = sort_out(&world.seen, &program);
+        for id in 0..program.len() as u32 {
+            prop_assert_eq!(answers.get(&id).map(Vec::len), Some(1), "answers to {}", id);
+        }
+        nothing_useless(&world.members);
+        for r in 0..2 {
+            (0..6).for_each(|t| world.send(request(5000, Step::CloseTransport(r, t))));
+            (0..2).for_each(|o| world.send(request(5000, Step::CloseObserver(r, o))));
+            world.settle();
+        }
+        for (model, _, _) in &world.members {
+            prop_assert!(model.things.is_empty() && model.routers.is_empty(), "left: {model:?}");
+        }
+    }
 }
