@@ -17,8 +17,17 @@ pub struct Inbound {
     pub to_application: Vec<Bytes>,
     /// How many messages there were.
     pub messages: u64,
-    /// What was wrong with those that go nowhere, for the log.
-    pub malformed: Vec<String>,
+    /// How many of them go nowhere.
+    pub malformed: u64,
+    /// What was wrong with the first of those, for the log. A batch may have a million.
+    pub complaint: Option<String>,
+}
+
+impl Inbound {
+    fn complain(&mut self, error: &impl ToString) {
+        self.malformed += 1;
+        self.complaint.get_or_insert_with(|| error.to_string());
+    }
 }
 
 /// Stands between one application and one worker.
@@ -56,12 +65,12 @@ impl Translator {
             let message = match message {
                 Ok(message) => message,
                 Err(error) => {
-                    result.malformed.push(error.to_string());
+                    result.complain(&error);
                     break;
                 }
             };
             if let Err(error) = check(&message) {
-                result.malformed.push(error.to_string());
+                result.complain(&error);
                 result
                     .to_application
                     .extend(error_response(&message, &error));
@@ -82,7 +91,7 @@ impl Translator {
                 }
                 Ok(ForWorker::Answer(answer)) => result.to_application.push(answer),
                 Err(error) => {
-                    result.malformed.push(error.to_string());
+                    result.complain(&error);
                     result
                         .to_application
                         .extend(error_response(&message, &error));
@@ -169,4 +178,20 @@ fn error_response(message: &Bytes, error: &ViewError) -> Option<Bytes> {
         error: Some("TypeError".to_owned()),
         reason: Some(format!("malformed request: {error}")),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message of one byte is malformed, and many fit into one frame.
+    #[test]
+    fn garbage_is_counted_and_complained_of_once() {
+        let mut translator = Translator::new(None, Arc::default());
+        let batch = Bytes::from([1, 0, 0, 0, 7].repeat(1000));
+        let inbound = translator.inbound(&batch);
+        assert_eq!((inbound.messages, inbound.malformed), (1000, 1000));
+        assert!(inbound.complaint.is_some());
+        assert!(inbound.to_worker.is_empty() && inbound.to_application.is_empty());
+    }
 }

@@ -53,9 +53,9 @@ impl Inlet {
         drop(translator);
         let metrics = self.pod.metrics();
         metrics.count_messages(Direction::ToWorker, inbound.messages, batch.len());
-        metrics.malformed.inc_by(inbound.malformed.len() as u64);
+        metrics.malformed.inc_by(inbound.malformed);
         let mut complaint = None;
-        if let (Some(what), false) = (inbound.malformed.first(), self.told) {
+        if let (Some(what), false) = (&inbound.complaint, self.told) {
             // Once a connection: an application that sends garbage sends much of it.
             self.told = true;
             let pid = self.pid;
