@@ -246,6 +246,11 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let ips = config.media_ips();
     let pod = Pod::new(config);
     let config = pod.config();
+    // Before anybody is told that the pod listens: whoever hears it may stop it.
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     tracing::info!(
         workers = config.workers,
         rtc_ports = format!("{}..{}", config.rtc_port, usize::from(config.rtc_port) + config.workers - 1),
@@ -254,10 +259,6 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         listen_infos = config.listen_infos.as_str(),
         "listening on {}",
         mafalda_media_pod::base_url(&pod, address)
-    );
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
     );
     let shutdown = Shutdown {
         gentle: async move { terminate.recv().await.unwrap_or_default() },

@@ -269,7 +269,7 @@ impl Pod {
     pub fn resumption(&self, id: &str, key: &str) -> Option<mpsc::Sender<Resumption>> {
         let state = self.state();
         let connection = state.connections.get(id)?;
-        let same = same_secret(connection.key.as_bytes(), key.as_bytes());
+        let same = same_secret(&connection.key, key);
         same.then(|| connection.sockets.clone())
     }
 
@@ -309,11 +309,11 @@ impl Pod {
 }
 
 /// Compares secrets in a time that does not tell where they differ.
-fn same_secret(left: &[u8], right: &[u8]) -> bool {
+pub fn same_secret(left: &str, right: &str) -> bool {
     left.len() == right.len()
         && left
-            .iter()
-            .zip(right)
+            .bytes()
+            .zip(right.bytes())
             .fold(0, |difference, (a, b)| difference | (a ^ b))
             == 0
 }

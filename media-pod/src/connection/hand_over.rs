@@ -1,5 +1,6 @@
 //! Takes the channel's ends over from a relay on the same host, if it will.
 
+use crate::pod::same_secret;
 use futures_util::stream::FuturesUnordered;
 use mafalda_link::hand_over::{address, take};
 use mafalda_link::{HandedOver, Packet, Socket, StreamExt, Welcome};
@@ -105,7 +106,7 @@ async fn accept(mut stream: UnixStream, welcome: &Welcome) -> io::Result<Applica
     let (claim, ends) = timeout(PATIENCE, taking)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    if claim.connection != welcome.connection || claim.key != welcome.key {
+    if claim.connection != welcome.connection || !same_secret(&claim.key, &welcome.key) {
         return Err(io::Error::other("a stranger offers a channel"));
     }
     stream.write_all(&[1]).await?;
