@@ -22,7 +22,7 @@ use files::{Arguments, FilesError};
 use hand_over::Offer;
 use mafalda_link::{End, Exit, LinkError, Packet, SinkExt, Socket, Start, Timing, Welcome, drive};
 use resume::Sockets;
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -47,33 +47,37 @@ enum StartError {
 
 /// Serves the claim with the process until their connection is over; the process ends with it.
 pub async fn serve(pod: &Pod, index: usize, process: WorkerProcess, claim: Claim) {
+    let Claim {
+        socket,
+        start,
+        mediasoup,
+        peer,
+        reservation,
+    } = claim;
     let pid = process.pid;
-    let peer = claim.peer;
-    if let Err(error) = connect(pod, index, process, claim).await {
+    if let Err(error) = connect(pod, index, process, socket, start, mediasoup, peer).await {
         tracing::warn!(worker = index, pid, %peer, %error, "no connection");
     }
-    // Before the claim's reservation was given back, so that a slot is free for the next one.
+    // Before the reservation is given back, so that a slot is free for the next one.
     pod.with_slot(index, |slot| {
         slot.state = SlotState::Starting;
         slot.pid = None;
         slot.cpu = 0.0;
         slot.claimed = false;
     });
+    drop(reservation);
 }
 
+/// Makes the connection and waits until the process has ended.
 async fn connect(
     pod: &Pod,
     index: usize,
     mut process: WorkerProcess,
-    claim: Claim,
+    mut socket: Box<dyn Socket>,
+    start: Start,
+    mediasoup: String,
+    peer: SocketAddr,
 ) -> Result<(), StartError> {
-    let Claim {
-        mut socket,
-        start,
-        mediasoup,
-        peer,
-        reservation,
-    } = claim;
     let config = pod.config();
     // The files that the arguments name live as long as this.
     let (_arguments, mut welcome) = match prepare(config, &mut process, &start, &mediasoup) {
@@ -125,8 +129,6 @@ async fn connect(
     tokio::spawn(carry(pod.clone(), index, pid, id, socket, dial, sides));
     // The slot is free when the process has ended, also while its application is yet to hear of it.
     let _ = exit.await;
-    pod.with_slot(index, |slot| slot.claimed = false);
-    drop(reservation);
     Ok(())
 }
 

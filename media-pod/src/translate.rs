@@ -69,14 +69,7 @@ impl Translator {
                     break;
                 }
             };
-            if let Err(error) = check(&message) {
-                result.complain(&error);
-                result
-                    .to_application
-                    .extend(error_response(&message, &error));
-                continue;
-            }
-            match self.rewrite_request(&message) {
+            match check(&message).and_then(|()| self.rewrite_request(&message)) {
                 Ok(ForWorker::Unchanged) => {
                     self.with_inventory(|inventory| inventory.observe_request(&message));
                     result.to_worker.push(message);

@@ -5,8 +5,8 @@ use crate::application::{FromApplication, Outbox, ToApplication, messages};
 use crate::border::{Requests, Responses};
 use crate::local::Local;
 use crate::workers::{self, Running};
-use mafalda_link::client::{ConnectError, Reconnect, Target, pod_gone, start};
-use mafalda_link::{BoxError, End, Exit, Frame, LinkError, Socket, Source, Timing, Welcome, drive};
+use mafalda_link::client::{ClientError, Reconnect, Target, pod_gone, start};
+use mafalda_link::{End, Exit, Frame, Socket, Source, Timing, Welcome, drive};
 use std::future::{pending, poll_fn};
 use std::io::{self, Write};
 use std::os::raw::c_int;
@@ -15,21 +15,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-
-/// What ended a worker other than its own end.
-#[derive(Debug, thiserror::Error)]
-enum RemoteError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("the connection broke in its first moment: {0}")]
-    Broken(BoxError),
-    #[error("the pod on this host is gone")]
-    PodGone,
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// Runs a worker until its end, and returns its status as the crate knows them.
 pub fn run(
@@ -41,7 +26,7 @@ pub fn run(
     let result = Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(RemoteError::Io)
+        .map_err(ClientError::Io)
         .and_then(|runtime| {
             let result = carry(&runtime, arguments, version, requests, responses);
             // A look-up of the pod's name may still be under way: not to be waited for.
@@ -67,7 +52,7 @@ pub fn run(
 
 enum Step {
     Deliver(Frame),
-    End(Result<Exit, RemoteError>),
+    End(Result<Exit, ClientError>),
 }
 
 /// Carries a worker's messages until its end.
@@ -81,7 +66,7 @@ fn carry(
     version: String,
     requests: Requests,
     mut responses: Responses,
-) -> Result<Exit, RemoteError> {
+) -> Result<Exit, ClientError> {
     let outbox = Outbox::default();
     let mut connection = pin!(connect(arguments, version, requests, outbox.clone()));
     loop {
@@ -110,12 +95,12 @@ async fn connect(
     version: String,
     requests: Requests,
     outbox: Outbox,
-) -> Result<Exit, RemoteError> {
+) -> Result<Exit, ClientError> {
     let target = Target::from_env(version)?;
     let (mut socket, welcome, reconnect) = target.connect(start(arguments)).await?;
     let local = Local::offered(&mut socket, &welcome, outbox.clone())
         .await
-        .map_err(RemoteError::Broken)?;
+        .map_err(ClientError::Broken)?;
     let running = Arc::new(Running::new());
     let mut source = FromApplication::new(requests, running, welcome.max_frame);
     let connection = Connection {
@@ -133,7 +118,7 @@ async fn connect(
         error = local.carry(source) => return Err(error.into()),
         gone = pod_gone(Some(pod)) => {
             gone?;
-            return Err(RemoteError::PodGone);
+            return Err(ClientError::PodGone);
         }
     };
     local.finish()?;
@@ -151,7 +136,7 @@ struct Connection {
 
 impl Connection {
     /// Drives it until the worker's end.
-    async fn drive(mut self, source: &mut impl Source) -> Result<Exit, RemoteError> {
+    async fn drive(mut self, source: &mut impl Source) -> Result<Exit, ClientError> {
         let timing = Timing::with_grace(Duration::from_secs(self.welcome.grace_seconds));
         let (sink, reconnect) = (&mut self.sink, &mut self.reconnect);
         let window = self.welcome.window;

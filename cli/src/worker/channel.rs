@@ -95,7 +95,7 @@ fn inherited(number: i32) -> io::Result<UnixStream> {
     }
     std::mem::forget(fd); // not ours to close after all
     Err(io::Error::other(format!(
-        "descriptor {number} is no socket"
+        "descriptor {number} is no socket, which mediasoup gives its worker"
     )))
 }
 

@@ -7,8 +7,8 @@ mod check;
 mod end;
 
 use channel::Descriptors;
-use mafalda_link::client::{ConnectError, EXIT_NO_POD, Target, hand_over, pod_gone, start};
-use mafalda_link::{BoxError, End, Exit, LinkError, Timing, drive};
+use mafalda_link::client::{ClientError, EXIT_NO_POD, Target, hand_over, pod_gone, start};
+use mafalda_link::{End, Exit, Timing, drive};
 use std::time::Duration;
 
 /// What mediasoup's own worker exits with when `MEDIASOUP_VERSION` is missing.
@@ -26,34 +26,18 @@ names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
   --check        tries the connection with these settings and says what is wrong
   --help, --version";
 
-/// What ended the relay other than the worker's own end.
-#[derive(Debug, thiserror::Error)]
-enum RelayError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("the connection broke in its first moment: {0}")]
-    Broken(BoxError),
-    #[error("the pod on this host is gone")]
-    PodGone,
-    #[error("file descriptors 3 and 4 are not what mediasoup gives its worker: {0}")]
-    Descriptors(std::io::Error),
-}
-
-async fn relay(version: String) -> Result<Exit, RelayError> {
+async fn relay(version: String) -> Result<Exit, ClientError> {
     end::ignore_signals();
     let target = Target::from_env(version)?;
-    let descriptors = Descriptors::open().map_err(RelayError::Descriptors)?;
+    let descriptors = Descriptors::open()?;
     let start = start(std::env::args().skip(1).collect());
     let (mut socket, welcome, mut reconnect) = target.connect(start).await?;
     let pod = hand_over(&mut socket, &welcome, descriptors.ends())
         .await
-        .map_err(RelayError::Broken)?;
+        .map_err(ClientError::Broken)?;
     // Those that the pod has are closed here, or each message would wake this process too.
     let descriptors = Some(descriptors).filter(|_| pod.is_none());
-    let (mut source, mut sink) =
-        channel::open(descriptors, welcome.max_frame).map_err(RelayError::Descriptors)?;
+    let (mut source, mut sink) = channel::open(descriptors, welcome.max_frame)?;
     let timing = Timing::with_grace(Duration::from_secs(welcome.grace_seconds));
     let window = welcome.window;
     let (source, sink) = (&mut source, &mut sink);
@@ -62,7 +46,7 @@ async fn relay(version: String) -> Result<Exit, RelayError> {
             End::Exit(exit) => Ok(exit),
             End::Settled => unreachable!("the relay's source never ends"),
         },
-        gone = pod_gone(pod) => Err(gone.map_or_else(RelayError::Descriptors, |()| RelayError::PodGone)),
+        gone = pod_gone(pod) => Err(gone.map_or_else(ClientError::Io, |()| ClientError::PodGone)),
     }
 }
 
@@ -84,7 +68,7 @@ fn main() {
         .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(relay(version)),
-        Err(error) => Err(RelayError::Descriptors(error)),
+        Err(error) => Err(ClientError::Io(error)),
     };
     match result {
         Ok(exit) => end::as_worker(exit),

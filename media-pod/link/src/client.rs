@@ -1,8 +1,10 @@
 //! The client's side: opens the connection and, when a socket breaks, the next one.
 
-use crate::drive::{Attachment, Dial, DialError};
+use crate::drive::{Attachment, Dial, DialError, LinkError};
 use crate::hand_over::{Claim, Ends, give};
-use crate::handshake::{HandedOver, Hello, Refusal, Resume, Start, Welcome, header};
+use crate::handshake::{
+    FILE_ARGUMENTS, HandedOver, Hello, Refusal, Resume, Start, Welcome, header,
+};
 use crate::socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use std::io;
@@ -30,9 +32,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// What an application is told as its worker's exit status when the pod cannot be reached, refuses,
 /// or was away for longer than the grace time.
 pub const EXIT_NO_POD: i32 = 50;
-
-/// Arguments whose value is the path of a file on the application's host.
-const FILE_ARGUMENTS: [&str; 2] = ["--dtlsCertificateFile", "--dtlsPrivateKeyFile"];
 
 /// What this process asks a worker to be started with: the arguments without the program's name, and
 /// the files that they name. With `MAFALDA_HAND_OVER=off` in the environment it keeps the channel.
@@ -134,6 +133,26 @@ pub enum ConnectError {
         /// The refusal's sentence for people.
         message: String,
     },
+}
+
+/// What ends the application's side of a connection, other than the worker's own end.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection ended early.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// It ended before its first frame.
+    #[error("the connection broke in its first moment: {0}")]
+    Broken(BoxError),
+    /// The pod that had the channel is gone.
+    #[error("the pod on this host is gone")]
+    PodGone,
+    /// The application's own side failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl From<ConnectError> for DialError {

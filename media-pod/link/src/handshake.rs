@@ -23,6 +23,10 @@ pub enum Hello {
     Resume(Resume),
 }
 
+/// The worker's arguments whose value is the path of a file on the application's host: what
+/// [`Start::files`] has.
+pub const FILE_ARGUMENTS: [&str; 2] = ["--dtlsCertificateFile", "--dtlsPrivateKeyFile"];
+
 /// How to start the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -46,7 +46,7 @@ pub use drive::{Attachment, Dial, DialError, End, LinkError, Sink, Source, Timin
 pub use frame::{Exit, Frame};
 pub use futures_util::{SinkExt, StreamExt};
 pub use handshake::{
-    HandedOver, Hello, Note, Refusal, RefusalBody, Resume, Start, Welcome, header,
+    FILE_ARGUMENTS, HandedOver, Hello, Note, Refusal, RefusalBody, Resume, Start, Welcome, header,
 };
 pub use socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
 pub use window::{Window, WindowError};

@@ -1,6 +1,6 @@
 //! The worker's arguments, with files that came over the connection in place of the application's.
 
-use mafalda_link::Start;
+use mafalda_link::{FILE_ARGUMENTS, Start};
 use std::fs;
 use tempfile::TempDir;
 
@@ -15,8 +15,6 @@ const ARGUMENTS: [&str; 7] = [
     "--libwebrtcFieldTrials",
     "--disableLiburing",
 ];
-
-const FILE_ARGUMENTS: [&str; 2] = ["--dtlsCertificateFile", "--dtlsPrivateKeyFile"];
 
 /// Why there are no arguments.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use crate::pod::{Pod, SlotState};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use mafalda_link::{Attachment, Dial, DialError, Packet, SinkExt, Socket, Welcome};
+use mafalda_link::{Attachment, Dial, DialError, Socket, Welcome};
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
@@ -75,15 +75,13 @@ impl Dial for Sockets {
         received: u64,
     ) -> BoxFuture<'_, Result<Attachment, DialError>> {
         async move {
-            let retry = |error: &dyn std::fmt::Display| DialError::Retry(error.to_string());
             let mut socket = resumption.socket;
             let welcome = Welcome {
                 received,
                 ..self.welcome.clone()
             };
-            let text = serde_json::to_string(&welcome).map_err(|error| retry(&error))?;
-            let sent = socket.send(Packet::Text(text)).await;
-            sent.map_err(|error| retry(&error))?;
+            let greeted = super::greet(&mut socket, &welcome).await;
+            greeted.map_err(|error| DialError::Retry(error.to_string()))?;
             Ok(Attachment {
                 socket,
                 received: resumption.received,
