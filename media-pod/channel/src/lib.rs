@@ -12,6 +12,7 @@ mod bodies;
 mod check;
 mod frame;
 mod owned;
+mod renumber;
 mod view;
 
 pub use check::check;
@@ -23,4 +24,5 @@ pub use owned::{
 };
 /// The library that the schema's types are made with: its error is that of their getters.
 pub use planus;
+pub use renumber::with_id;
 pub use view::{Message, Notification, Request, Response, ViewError, view};
