@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use command_fds::{CommandFdExt, FdMapping};
 use mafalda_channel::{Decoder, MAX_MESSAGE};
-use mafalda_virtual_worker::{Action, Config, MemberId, Placement, VirtualWorker};
+use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, Placement, VirtualWorker};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
@@ -62,25 +62,25 @@ fn start_member(program: &str) -> Result<(Child, UnixStream, UnixStream), Box<dy
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let program = std::env::var("MAFALDA_MEMBER_BIN")?;
     let members: u32 = std::env::var("MAFALDA_MEMBERS").map_or(Ok(1), |n| n.parse())?;
-    let placement = match std::env::var("MAFALDA_PLACEMENT").as_deref() {
-        Ok("spread") => Placement::Spread,
-        _ => Placement::Pack,
-    };
+    let placement =
+        std::env::var("MAFALDA_PLACEMENT").map_or(Ok(Placement::Pack), |name| name.parse())?;
     // SAFETY: mediasoup's library opens both for its worker, and nobody else here uses them.
     let (requests, mut responses) = unsafe { (File::from_raw_fd(3), File::from_raw_fd(4)) };
     let (sender, events) = channel();
-    let mut machine = VirtualWorker::new(Config {
+    let config = Config {
         process_id: std::process::id(),
+        name: "0".to_owned(),
         placement,
-        pipe_listen_ip: "127.0.0.1".to_owned(),
-    });
+        ..Config::default()
+    };
+    let mut machine = VirtualWorker::new(config, Ledger::default());
     let mut children = HashMap::new();
     let mut actions = Vec::new();
     for member in (0..members).map(MemberId) {
         let (child, requests, responses) = start_member(&program)?;
         read_all(From::Member(member), responses, sender.clone());
         children.insert(member, (child, requests));
-        actions.extend(machine.on_member_added(member));
+        actions.extend(machine.on_member_added(member, false));
     }
     read_all(From::Application, requests, sender);
     let start = Instant::now();
@@ -95,6 +95,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                         let _ = requests.write_all(&message);
                     }
                 }
+                // All members are this one's alone.
+                Action::Owns(_) | Action::Disowns(_) => {}
                 Action::Died => return Ok(ExitCode::from(status)),
             }
         }

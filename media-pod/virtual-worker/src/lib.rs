@@ -24,13 +24,21 @@
 //! what they read.
 #![forbid(unsafe_code)]
 
+mod config;
+mod ledger;
 mod merge;
 mod messages;
 mod placement;
 mod recipe;
 mod state;
+mod topology;
 mod worker;
 
-pub use placement::{Candidate, Placement, WATERMARK};
+pub use config::{Config, PipeSettings};
+pub use ledger::Ledger;
+pub use placement::{Placement, UnknownPlacement, WATERMARK};
 pub use state::MemberId;
-pub use worker::{Action, Config, VirtualWorker};
+pub use topology::{
+    ObserverTopology, PipeTopology, RouterTopology, Topology, TransportKind, TransportTopology,
+};
+pub use worker::{Action, VirtualWorker};

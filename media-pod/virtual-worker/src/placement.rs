@@ -1,6 +1,8 @@
 //! On which member something new goes.
 
 use crate::state::MemberId;
+use std::fmt;
+use std::str::FromStr;
 
 /// Share of one core above which nothing new is placed on a member.
 pub const WATERMARK: f32 = 0.6;
@@ -19,47 +21,77 @@ pub enum Placement {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     pub member: MemberId,
-    /// Share of one core that it uses, 0 to 1.
-    pub cpu: f32,
+    /// Share of one core that it uses or is about to use, 0 to 1.
+    pub heat: f32,
     /// How many things of the router in question it carries.
     pub of_router: usize,
-    /// How many things of any router it carries.
+    /// How many things of anybody it carries.
     pub carries: usize,
 }
 
 /// Chooses one of `candidates`, `None` only if there is none. `turn` goes up by one each time.
-pub fn place(placement: Placement, candidates: &[Candidate], turn: usize) -> Option<MemberId> {
+pub fn place(
+    placement: Placement,
+    watermark: f32,
+    candidates: &[Candidate],
+    turn: usize,
+) -> Option<MemberId> {
     let chosen = match placement {
         Placement::Spread => candidates.get(turn % candidates.len().max(1)),
-        Placement::Pack => pack(candidates),
+        Placement::Pack => pack(watermark, candidates),
     };
     chosen.map(|candidate| candidate.member)
 }
 
 /// The hottest of this router below the watermark, else the hottest in use, else the least used.
-fn pack(candidates: &[Candidate]) -> Option<&Candidate> {
+fn pack(watermark: f32, candidates: &[Candidate]) -> Option<&Candidate> {
+    // Of equals the first: the choice does not depend on how they are iterated.
     let hottest = |fits: fn(&Candidate) -> bool| {
-        candidates
-            .iter()
-            .filter(|candidate| candidate.cpu < WATERMARK && fits(candidate))
-            .min_by(|a, b| {
-                let heat = |c: &Candidate| (c.cpu, c.of_router, c.carries);
-                heat(b)
-                    .partial_cmp(&heat(a))
-                    .unwrap_or(std::cmp::Ordering::Equal)
-            })
+        let cool = candidates.iter().filter(|c| c.heat < watermark && fits(c));
+        cool.min_by(|a, b| {
+            let heat = b.heat.total_cmp(&a.heat);
+            heat.then((b.of_router, b.carries).cmp(&(a.of_router, a.carries)))
+        })
     };
     hottest(|candidate| candidate.of_router > 0)
         .or_else(|| hottest(|candidate| candidate.carries > 0))
         .or_else(|| {
-            candidates.iter().min_by(|a, b| {
-                let load = |c: &Candidate| (c.cpu, c.carries);
-                load(a)
-                    .partial_cmp(&load(b))
-                    .unwrap_or(std::cmp::Ordering::Equal)
-            })
+            let mut all = candidates.iter();
+            let first = all.next()?;
+            Some(all.fold(first, |least, candidate| {
+                let heat = candidate.heat.total_cmp(&least.heat);
+                let order = heat.then(candidate.carries.cmp(&least.carries));
+                if order.is_lt() { candidate } else { least }
+            }))
         })
 }
+
+/// As on a command line: `pack` or `spread`.
+impl FromStr for Placement {
+    type Err = UnknownPlacement;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPlacement> {
+        match name {
+            "pack" => Ok(Self::Pack),
+            "spread" => Ok(Self::Spread),
+            _ => Err(UnknownPlacement(name.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pack => "pack",
+            Self::Spread => "spread",
+        })
+    }
+}
+
+/// A name that is no [`Placement`]'s.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("unknown placement {0:?}: use \"pack\" or \"spread\"")]
+pub struct UnknownPlacement(String);
 
 #[cfg(test)]
 mod tests {
@@ -67,9 +99,9 @@ mod tests {
 
     fn candidates(rows: &[(f32, usize, usize)]) -> Vec<Candidate> {
         let candidate =
-            |(index, &(cpu, of_router, carries)): (usize, &(f32, usize, usize))| Candidate {
+            |(index, &(heat, of_router, carries)): (usize, &(f32, usize, usize))| Candidate {
                 member: MemberId(index as u32),
-                cpu,
+                heat,
                 of_router,
                 carries,
             };
@@ -103,7 +135,7 @@ mod tests {
                 Some(1),
             ),
         ] {
-            let got = place(Placement::Pack, &candidates(rows), 7);
+            let got = place(Placement::Pack, WATERMARK, &candidates(rows), 7);
             assert_eq!(got, chosen.map(MemberId), "{title}");
         }
     }
@@ -112,9 +144,9 @@ mod tests {
     fn spread_takes_turns() {
         let three = candidates(&[(0.9, 0, 0); 3]);
         let turns: Vec<_> = (0..5)
-            .filter_map(|turn| place(Placement::Spread, &three, turn))
+            .filter_map(|turn| place(Placement::Spread, WATERMARK, &three, turn))
             .collect();
         assert_eq!(turns, [0, 1, 2, 0, 1].map(MemberId));
-        assert_eq!(place(Placement::Spread, &[], 0), None);
+        assert_eq!(place(Placement::Spread, WATERMARK, &[], 0), None);
     }
 }

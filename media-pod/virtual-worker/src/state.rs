@@ -22,9 +22,6 @@ pub(crate) struct Member {
     pub pending: HashMap<u32, Purpose>,
     /// Where the search for a free id of our own begins: far from where libraries begin.
     pub next_id: u32,
-    pub cpu: f32,
-    /// Transports and observers on it, ours included.
-    pub carries: usize,
 }
 
 impl Member {

@@ -1,8 +1,11 @@
 //! The machine's surface: messages and time in, actions out.
 
+use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::messages::{Ask, event, refusal};
-use crate::placement::{Candidate, Placement, place};
+use crate::placement::{Candidate, place};
 use crate::state::{INTERNAL, Id, Kind, Member, MemberId, PairKey, Purpose, Readiness, State};
+use crate::topology::Topology;
 use bytes::Bytes;
 use mafalda_channel::fbs::notification::{BodyRef, Event};
 use mafalda_channel::fbs::request;
@@ -22,22 +25,17 @@ mod things;
 /// How long an answer waits for a pipe at most.
 const HOLD: Duration = Duration::from_secs(2);
 
-/// What a virtual worker is made with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The process id that the application takes for its worker's.
-    pub process_id: u32,
-    /// How members are chosen.
-    pub placement: Placement,
-    /// The address on which members listen for each other's pipes.
-    pub pipe_listen_ip: String,
-}
-
 /// What is to be done, in this order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
+    /// A whole message, its size before it.
     ToApplication(Bytes),
+    /// A whole message, its size before it.
     ToMember(MemberId, Bytes),
+    /// Notifications of this handler id are ours from now on. Precedes what makes the thing.
+    Owns(String),
+    /// They are ours no more.
+    Disowns(String),
     /// No member is left: the application's worker is dead.
     Died,
 }
@@ -46,6 +44,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct VirtualWorker {
     config: Config,
+    ledger: Ledger,
     state: State,
     actions: Vec<Action>,
     now: Duration,
@@ -60,9 +59,10 @@ pub struct VirtualWorker {
 
 impl VirtualWorker {
     /// Without members: see [`VirtualWorker::on_member_added`].
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, ledger: Ledger) -> Self {
         Self {
             config,
+            ledger,
             state: State::default(),
             actions: Vec::new(),
             now: Duration::ZERO,
@@ -73,9 +73,12 @@ impl VirtualWorker {
         }
     }
 
-    /// A worker was lent. It must be fresh: nothing was asked of it yet.
-    pub fn on_member_added(&mut self, member: MemberId) -> Vec<Action> {
+    /// A worker was lent, and nothing of ours is on it. `running`: it said already that it runs.
+    pub fn on_member_added(&mut self, member: MemberId, running: bool) -> Vec<Action> {
         self.state.members.insert(member, Member::default());
+        if running {
+            self.announce();
+        }
         if let Some(settings) = &self.settings {
             let ask = Ask {
                 method: settings.method,
@@ -93,14 +96,7 @@ impl VirtualWorker {
         self.take_actions()
     }
 
-    /// How much of one core a member uses, 0 to 1.
-    pub fn on_member_cpu(&mut self, member: MemberId, cpu: f32) {
-        if let Some(member) = self.state.members.get_mut(&member) {
-            member.cpu = cpu;
-        }
-    }
-
-    /// Time since any moment, never less than before. Ten times a second is enough.
+    /// Time since any moment, never less than before. Once a second is enough.
     pub fn on_tick(&mut self, now: Duration) -> Vec<Action> {
         self.now = now;
         let late: Vec<PairKey> = self
@@ -145,6 +141,34 @@ impl VirtualWorker {
             Ok(Message::Request(_)) | Err(_) => {}
         }
         self.take_actions()
+    }
+
+    /// The application is gone: closes all that is ours.
+    pub fn on_application_gone(&mut self) -> Vec<Action> {
+        self.take_actions()
+    }
+
+    /// Asks for what crossed the pipes; see [`VirtualWorker::topology`].
+    pub fn measure_pipes(&mut self) -> Vec<Action> {
+        self.take_actions()
+    }
+
+    /// Whether answers about pipes are still to come.
+    pub fn is_measuring(&self) -> bool {
+        false
+    }
+
+    /// Where everything is.
+    pub fn topology(&self) -> Topology {
+        Topology::default()
+    }
+
+    fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            let running = event(&self.config.process_id.to_string(), Event::WorkerRunning);
+            self.actions
+                .push(Action::ToApplication(encode_notification(&running)));
+        }
     }
 
     fn take_actions(&mut self) -> Vec<Action> {
@@ -223,17 +247,26 @@ impl VirtualWorker {
         let candidates: Vec<Candidate> = self
             .state
             .members
-            .iter()
-            .map(|(&id, member)| Candidate {
-                member: id,
-                cpu: member.cpu,
-                of_router: real.and_then(|real| real.get(&id)).copied().unwrap_or(0),
-                carries: member.carries,
+            .keys()
+            .map(|&member| {
+                let heat = self.ledger.heat(member, self.now);
+                Candidate {
+                    member,
+                    heat: heat.heat,
+                    of_router: real
+                        .and_then(|real| real.get(&member))
+                        .copied()
+                        .unwrap_or(0),
+                    carries: heat.carries,
+                }
             })
             .collect();
         let turn = self.turn;
         self.turn = self.turn.wrapping_add(1);
-        place(self.config.placement, &candidates, turn)
+        let (placement, watermark) = (self.config.placement, self.config.watermark);
+        let chosen = place(placement, watermark, &candidates, turn)?;
+        self.ledger.placed(chosen, 0.002, self.now);
+        Some(chosen)
     }
 
     // From the application.
@@ -340,11 +373,7 @@ impl VirtualWorker {
     ) {
         let handler = notification.handler_id;
         if notification.event == Event::WorkerRunning {
-            if !std::mem::replace(&mut self.announced, true) {
-                let running = event(&self.config.process_id.to_string(), Event::WorkerRunning);
-                self.actions
-                    .push(Action::ToApplication(encode_notification(&running)));
-            }
+            self.announce();
             return;
         }
         if handler.starts_with(INTERNAL) {

@@ -14,7 +14,7 @@ use mafalda_channel::fbs::{
     sctp_parameters, transport, worker,
 };
 use mafalda_channel::{Message, encode_request, view};
-use mafalda_virtual_worker::{Action, Config, MemberId, Placement, VirtualWorker};
+use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, Placement, VirtualWorker};
 use model::{Model, Thing};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -367,14 +367,15 @@ struct World {
 
 impl World {
     fn new(members: u32, placement: Placement) -> Self {
-        let pipe_listen_ip = "127.0.0.1".to_owned();
-        let mut machine = VirtualWorker::new(Config {
+        let config = Config {
             process_id: 1,
+            name: "0".to_owned(),
             placement,
-            pipe_listen_ip,
-        });
+            ..Config::default()
+        };
+        let mut machine = VirtualWorker::new(config, Ledger::default());
         for member in 0..members {
-            assert_eq!(machine.on_member_added(MemberId(member)), []);
+            assert_eq!(machine.on_member_added(MemberId(member), false), []);
         }
         let members = (0..members).map(|_| Default::default()).collect();
         Self {
@@ -391,7 +392,7 @@ impl World {
                 Action::ToMember(MemberId(m), message) => {
                     self.members[m as usize].1.push_back(message)
                 }
-                Action::Died => {}
+                Action::Owns(_) | Action::Disowns(_) | Action::Died => {}
             }
         }
     }

@@ -213,7 +213,7 @@ impl VirtualWorker {
         let ends = [key.source, key.target].map(|member| {
             self.enter_router(&key.router, member);
             let transport = self.internal_id();
-            let ask = Ask::create_pipe(&key.router, &transport, &self.config.pipe_listen_ip);
+            let ask = Ask::create_pipe(&key.router, &transport, &self.config.pipes.listen_ip);
             self.ask(member, ask, Purpose::PipeCreated(transport.clone()));
             self.state.pair_of.insert(transport.clone(), key.clone());
             transport

@@ -271,9 +271,7 @@ impl VirtualWorker {
         }
         let router = self.state.routers.remove(id).unwrap_or_default();
         for (member, count) in router.real {
-            if let Some(member) = self.state.members.get_mut(&member) {
-                member.carries = member.carries.saturating_sub(count);
-            }
+            self.ledger.left(member, count);
             self.ask(member, Ask::close_router(id), Purpose::Internal);
         }
         self.answer(&acceptance(request, None));

@@ -63,9 +63,7 @@ impl VirtualWorker {
         let count = router.real.entry(member).or_insert(0);
         *count += 1;
         let first = *count == 1;
-        if let Some(member) = self.state.members.get_mut(&member) {
-            member.carries += 1;
-        }
+        self.ledger.entered(member);
         if first {
             self.ask(member, Ask::create_router(router_id), Purpose::Internal);
         }
@@ -73,9 +71,7 @@ impl VirtualWorker {
 
     /// One less; the real router goes with the last.
     pub(super) fn leave_router(&mut self, router_id: &str, member: MemberId) {
-        if let Some(member) = self.state.members.get_mut(&member) {
-            member.carries = member.carries.saturating_sub(1);
-        }
+        self.ledger.left(member, 1);
         let Some(router) = self.state.routers.get_mut(router_id) else {
             return;
         };

@@ -1,0 +1,77 @@
+//! Where things are, pipes included: what no dump shows.
+
+use serde::Serialize;
+
+/// Where everything of one virtual worker is. All lists are sorted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Topology {
+    pub routers: Vec<RouterTopology>,
+    pub transports: Vec<TransportTopology>,
+    pub observers: Vec<ObserverTopology>,
+    pub pipes: Vec<PipeTopology>,
+}
+
+/// A virtual router.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterTopology {
+    pub id: String,
+    /// The members that have a real router of it.
+    pub members: Vec<u32>,
+}
+
+/// A transport of the application.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransportTopology {
+    pub id: String,
+    pub router: String,
+    pub member: u32,
+    pub kind: TransportKind,
+    /// How many producers and data producers it has.
+    pub producers: usize,
+    /// How many consumers and data consumers it has.
+    pub consumers: usize,
+}
+
+/// mediasoup's kinds of transports.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TransportKind {
+    #[default]
+    WebRtc,
+    Plain,
+    Pipe,
+    Direct,
+}
+
+/// An RTP observer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObserverTopology {
+    pub id: String,
+    pub router: String,
+    pub member: u32,
+    /// How many producers it observes.
+    pub producers: usize,
+}
+
+/// A pipe between two members.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipeTopology {
+    pub router: String,
+    /// The member that media comes from.
+    pub source: u32,
+    /// The member that media goes to.
+    pub target: u32,
+    /// Ids of the producers and data producers that cross it.
+    pub producers: Vec<String>,
+    /// How many consumers, data consumers and observers on the target use what crosses it.
+    pub consumers: usize,
+    /// Sent by the source since the pipe was made; unknown before it was measured.
+    pub bytes: Option<u64>,
+    /// Sent by the source in the last second; unknown before it was measured.
+    pub bytes_per_second: Option<u64>,
+}
