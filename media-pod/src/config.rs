@@ -1,6 +1,8 @@
 //! The pod's settings, checked.
 
 use crate::auth::Verifier;
+use crate::pod::Mode;
+use mafalda_virtual_worker::{PipeSettings, Placement};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -61,6 +63,14 @@ pub struct Config {
     pub stop_after: Duration,
     /// Whose listen infos a worker gets.
     pub listen_infos: ListenInfos,
+    /// What an application gets that asks for no kind of worker.
+    pub mode: Mode,
+    /// How members of virtual workers are chosen.
+    pub placement: Placement,
+    /// Share of one core above which nothing new is placed on a member, above 0 and up to 1.
+    pub watermark: f32,
+    /// Pipes between members; the address is the pod's business.
+    pub pipes: PipeSettings,
     /// Media addresses to bind, at most one a family.
     pub rtc_ips: Vec<IpAddr>,
     /// Media addresses to advertise instead, an address or a host name.

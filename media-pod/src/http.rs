@@ -7,6 +7,7 @@ mod worker;
 use crate::auth::Role;
 use crate::pod::{Pod, refusal};
 use crate::status;
+use crate::topology::topology;
 use access::allow;
 use mafalda_link::{Refusal, RefusalBody};
 use serde::Serialize;
@@ -34,10 +35,14 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
     let openapi = warp::path!("openapi.json").map(|| typed("application/json", OPENAPI.to_owned()));
     let status = warp::path!("v1" / "status")
         .and(warp::header::headers_cloned())
-        .and(with_pod)
+        .and(with_pod.clone())
         .map(status_reply);
+    let topology = warp::path!("v1" / "topology")
+        .and(warp::header::headers_cloned())
+        .and(with_pod)
+        .then(topology_reply);
     let probes = warp::get().and(livez.or(readyz).unify().or(metrics).unify());
-    let reads = warp::get().and(openapi.or(status).unify());
+    let reads = warp::get().and(openapi.or(status).unify().or(topology).unify());
     probes
         .or(reads)
         .unify()
@@ -102,6 +107,13 @@ fn metrics(pod: Pod) -> Response {
 fn status_reply(headers: HeaderMap, pod: Pod) -> Response {
     match allow(&pod, &headers, READERS) {
         Ok(_) => json(StatusCode::OK, &status::status(&pod)),
+        Err(error) => refuse(&pod, error),
+    }
+}
+
+async fn topology_reply(headers: HeaderMap, pod: Pod) -> Response {
+    match allow(&pod, &headers, READERS) {
+        Ok(_) => json(StatusCode::OK, &topology(&pod).await),
         Err(error) => refuse(&pod, error),
     }
 }

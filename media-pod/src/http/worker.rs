@@ -1,12 +1,13 @@
 //! `GET /v1/worker`: a WebSocket by which an application gets a worker, or resumes.
+//!
+//! Below it `/real` and `/virtual` ask for a kind of worker; without them the pod's setting says.
 
 use super::access::{allow, allow_again};
 use super::refuse;
 use super::upgrade::{Upgrade, upgrade};
 use crate::auth::Role;
-use crate::connection::{self, Resumption};
-use crate::pod::{Pod, Reservation, refusal};
-use crate::slot::Claim;
+use crate::connection::{self, Claim, Greeting, Resumption};
+use crate::pod::{Mode, Pod, Reservation, refusal};
 use mafalda_link::{
     Hello, MEDIASOUP_CRATE, MEDIASOUP_NPM, PROTOCOL, Packet, RefusalBody, Socket, StreamExt, header,
 };
@@ -32,6 +33,7 @@ enum Admission {
     New {
         reservation: Reservation,
         mediasoup: String,
+        mode: Mode,
     },
     Resume {
         connection: String,
@@ -40,13 +42,18 @@ enum Admission {
 
 /// The route, for one client.
 pub fn route(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
-    warp::path!("v1" / "worker")
+    let default = pod.config().mode;
+    let real = warp::path!("real").map(|| Mode::Real);
+    let virtual_worker = warp::path!("virtual").map(|| Mode::Virtual);
+    let mode = warp::path::end().map(move || default);
+    warp::path!("v1" / "worker" / ..)
+        .and(mode.or(real).unify().or(virtual_worker).unify())
         .and(warp::get())
         .and(warp::header::headers_cloned())
         .and(upgrade())
-        .map(move |headers: HeaderMap, upgrade: Upgrade| {
+        .map(move |mode, headers: HeaderMap, upgrade: Upgrade| {
             let pod = pod.clone();
-            let admission = match admit(&pod, &headers, peer) {
+            let admission = match admit(&pod, &headers, peer, mode) {
                 Ok(admission) => admission,
                 Err(error) => {
                     tracing::info!(%peer, code = error.code, "refused");
@@ -59,7 +66,12 @@ pub fn route(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-fn admit(pod: &Pod, headers: &HeaderMap, peer: SocketAddr) -> Result<Admission, RefusalBody> {
+fn admit(
+    pod: &Pod,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    mode: Mode,
+) -> Result<Admission, RefusalBody> {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let resumed = header(header::CONNECTION);
     let claims = match resumed {
@@ -104,8 +116,9 @@ fn admit(pod: &Pod, headers: &HeaderMap, peer: SocketAddr) -> Result<Admission, 
     let client = subject.unwrap_or_else(|| peer.ip().to_string());
     let limit = claims.and_then(|claims| claims.limits.workers);
     Ok(Admission::New {
-        reservation: pod.reserve(&client, limit)?,
+        reservation: pod.reserve(&client, limit, mode)?,
         mediasoup: mediasoup.to_owned(),
+        mode,
     })
 }
 
@@ -124,15 +137,23 @@ async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admissi
             Admission::New {
                 reservation,
                 mediasoup,
+                mode,
             },
         ) => {
-            pod.give_worker(Claim {
+            let greeting = Greeting {
                 socket,
                 start,
                 mediasoup,
                 peer,
+            };
+            let claim = Claim {
+                greeting,
                 reservation,
-            });
+            };
+            match mode {
+                Mode::Real => pod.give_worker(claim),
+                Mode::Virtual => connection::serve_virtual(pod, claim).await,
+            }
             return;
         }
         (Ok(Hello::Resume(resume)), Admission::Resume { connection }) => {
