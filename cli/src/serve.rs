@@ -1,9 +1,7 @@
 //! `mafalda serve`: the settings of a media pod, its logs and signals.
 
 use mafalda_media_pod::auth::Verifier;
-use mafalda_media_pod::{
-    Config, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls,
-};
+use mafalda_media_pod::{Config, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -152,7 +150,10 @@ fn workers(text: &str) -> Result<Workers, String> {
 }
 
 fn share(text: &str) -> Result<f32, String> {
-    let share = text.parse().ok().filter(|share| (0.01..=1.0).contains(share));
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.01..=1.0).contains(share));
     share.ok_or_else(|| "a number from 0.01 to 1".to_owned())
 }
 

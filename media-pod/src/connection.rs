@@ -82,14 +82,16 @@ async fn connect(
     let config = pod.config();
     let start = &greeting.start;
     // The files that the arguments name live as long as this.
-    let ordered = files::place(start).map_err(StartError::from).and_then(|arguments| {
-        process.give_orders(&Orders {
-            version: &greeting.mediasoup,
-            pid: start.pid,
-            args: &arguments.args,
-        })?;
-        Ok(arguments)
-    });
+    let ordered = files::place(start)
+        .map_err(StartError::from)
+        .and_then(|arguments| {
+            process.give_orders(&Orders {
+                version: &greeting.mediasoup,
+                pid: start.pid,
+                args: &arguments.args,
+            })?;
+            Ok(arguments)
+        });
     let _arguments = greeting.or_refuse(ordered).await?;
     let (welcome, ends) = greeting.greet(config).await?;
 
@@ -143,7 +145,9 @@ async fn connect_virtual(
         true => {
             let count = reservation.take_processes(pod.config().workers);
             let slots = pod.take_slots(count);
-            let taken = (!slots.is_empty()).then_some(slots).ok_or(StartError::NoProcess);
+            let taken = (!slots.is_empty())
+                .then_some(slots)
+                .ok_or(StartError::NoProcess);
             greeting.or_refuse(taken).await?
         }
         false => Vec::new(),
@@ -159,7 +163,13 @@ async fn connect_virtual(
     let (output, from_pod) = mpsc::channel(ANSWERS);
     let config = virtual_config(pod.config(), id.name(), greeting.start.pid, !own);
     let sides = virtual_side::split(ends, output.clone(), from_pod, |application| {
-        Arc::new(Shell::new(id, pod.clone(), group.clone(), config, application))
+        Arc::new(Shell::new(
+            id,
+            pod.clone(),
+            group.clone(),
+            config,
+            application,
+        ))
     })?;
     let shell = sides.0.shell().clone();
     for slot in slots {

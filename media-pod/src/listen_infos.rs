@@ -348,12 +348,10 @@ impl Rewriter {
             return Err(Refusal::NoBody);
         };
         match listen.web_rtc_server_id()? {
-            OWN_WEBRTC_SERVER if self.for_members => {
-                match self.need_own_server(request.id, &[]) {
-                    Some(server) => Ok(instead([server, message.clone()])),
-                    None => Ok(ForWorker::Unchanged),
-                }
-            }
+            OWN_WEBRTC_SERVER if self.for_members => match self.need_own_server(request.id, &[]) {
+                Some(server) => Ok(instead([server, message.clone()])),
+                None => Ok(ForWorker::Unchanged),
+            },
             OWN_WEBRTC_SERVER => Err(Refusal::NoServer),
             _ => Ok(ForWorker::Unchanged),
         }

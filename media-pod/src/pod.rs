@@ -427,7 +427,9 @@ impl Pod {
     pub fn each_connection<T>(&self, mut look: impl FnMut(&str, &Connection) -> T) -> Vec<T> {
         let state = self.state();
         let connections = state.connections.iter();
-        connections.map(|(id, connection)| look(id, connection)).collect()
+        connections
+            .map(|(id, connection)| look(id, connection))
+            .collect()
     }
 
     /// Looks at one connection.

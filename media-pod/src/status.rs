@@ -179,9 +179,13 @@ pub fn reading(pod: &Pod) -> Reading {
     let slots = pod.each_slot(|index, slot| (index, state_word(slot), slot.cpu));
     let count_state = |state| slots.iter().filter(|slot| slot.1 == state).count();
     // What applications have: pipes between members are none of it.
-    let carried = pod.each_connection(|_, connection| (connection.place, count(&connection.inventory)));
-    let total = |of: fn(&Carries) -> u64| carried.iter().map(|(_, carries)| of(carries)).sum::<u64>();
-    let virtual_workers = carried.iter().filter(|(place, _)| matches!(place, Place::Virtual(_)));
+    let carried =
+        pod.each_connection(|_, connection| (connection.place, count(&connection.inventory)));
+    let total =
+        |of: fn(&Carries) -> u64| carried.iter().map(|(_, carries)| of(carries)).sum::<u64>();
+    let virtual_workers = carried
+        .iter()
+        .filter(|(place, _)| matches!(place, Place::Virtual(_)));
     Reading {
         workers: ["starting", "idle", "busy", "member"]
             .map(|state| (state, count_state(state)))

@@ -56,6 +56,7 @@ pub async fn topology(pod: &Pod) -> Topology {
             });
         }
     }
-    all.virtual_workers.sort_by_key(|virtual_worker| virtual_worker.id);
+    all.virtual_workers
+        .sort_by_key(|virtual_worker| virtual_worker.id);
     all
 }

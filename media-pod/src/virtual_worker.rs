@@ -146,7 +146,11 @@ impl Shell {
         if std::mem::replace(&mut core.told, true) {
             return None;
         }
-        tracing::warn!(virtual_worker = self.id.0, what, "the application sends malformed messages");
+        tracing::warn!(
+            virtual_worker = self.id.0,
+            what,
+            "the application sends malformed messages"
+        );
         let line = format!("mafalda: a message was not passed on: {what}\n");
         Some(Frame::Stderr(line.into()))
     }
@@ -279,7 +283,10 @@ impl Shell {
         let metrics = self.pod.metrics();
         metrics.count_messages(Direction::ToApplication, count, batch.len());
         if !self.application.send(batch) {
-            tracing::warn!(virtual_worker = self.id.0, "the application reads nothing: it is dropped");
+            tracing::warn!(
+                virtual_worker = self.id.0,
+                "the application reads nothing: it is dropped"
+            );
             self.end(Exit::Code(1));
         }
         Ok(())

@@ -182,7 +182,10 @@ fn worker_path(written: &str, mode: Option<&str>) -> String {
     let of_kind = MODES.map(|mode| format!("{WORKER}/{mode}"));
     let kind = of_kind.iter().find(|kind| written.ends_with(kind.as_str()));
     let (before, written_mode) = match kind {
-        Some(kind) => (&written[..written.len() - kind.len()], kind.rsplit('/').next()),
+        Some(kind) => (
+            &written[..written.len() - kind.len()],
+            kind.rsplit('/').next(),
+        ),
         None => (written.strip_suffix(WORKER).unwrap_or(written), None),
     };
     match mode.or(written_mode) {

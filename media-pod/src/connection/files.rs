@@ -19,7 +19,18 @@ const ARGUMENTS: [&str; 7] = [
 
 /// mediasoup's log tags (`WorkerLogTag`).
 const LOG_TAGS: [&str; 13] = [
-    "info", "ice", "dtls", "rtp", "srtp", "rtcp", "rtx", "bwe", "score", "simulcast", "svc", "sctp",
+    "info",
+    "ice",
+    "dtls",
+    "rtp",
+    "srtp",
+    "rtcp",
+    "rtx",
+    "bwe",
+    "score",
+    "simulcast",
+    "svc",
+    "sctp",
     "message",
 ];
 

@@ -2,12 +2,12 @@
 
 use super::outbox::Outbox;
 use super::{Member, Members};
+use crate::ListenInfos;
 use crate::listen_infos::Rewriter;
 use crate::pod::{Pod, SlotState};
 use crate::process::{Orders, WorkerProcess, exit_of, send_signal};
 use crate::rtc_addresses::{addresses, rtc_port_is_free};
 use crate::translate::Translator;
-use crate::ListenInfos;
 use bytes::{BufMut, Bytes};
 use mafalda_channel::{Decoder, MAX_MESSAGE};
 use mafalda_link::{Exit, Frame};

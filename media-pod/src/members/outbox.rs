@@ -228,7 +228,7 @@ mod tests {
         (0..length).map(|place| (place % 251) as u8).collect()
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test]
     async fn what_a_slow_receiver_does_not_take_is_kept_in_order() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let outbox = Outbox::new(ours).unwrap();
@@ -239,7 +239,9 @@ mod tests {
         assert!(outbox.backlog() > ROOM && outbox.stuck_since().is_some());
         let reader = tokio::task::spawn_blocking(move || {
             let mut received = vec![0; LARGE];
-            theirs.read_exact(&mut received).map(|()| (received, theirs))
+            theirs
+                .read_exact(&mut received)
+                .map(|()| (received, theirs))
         });
         outbox.room().await;
         outbox.flushed().await;
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "its end");
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test]
     async fn a_thread_waits_until_there_is_room() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let outbox = Outbox::new(ours).unwrap();

@@ -112,7 +112,9 @@ mod tests {
             handler_id: String::new(),
             body: None,
         });
-        request(&requests.enter(from, &message).unwrap()).unwrap().id
+        request(&requests.enter(from, &message).unwrap())
+            .unwrap()
+            .id
     }
 
     #[test]

@@ -174,7 +174,8 @@ mod tests {
         let Application::Frames(queue) = &application else {
             panic!()
         };
-        let both = crate::translate::join(&[event(Event::ConsumerRtp), event(Event::ConsumerScore)]);
+        let both =
+            crate::translate::join(&[event(Event::ConsumerRtp), event(Event::ConsumerScore)]);
         assert!(application.send(both.clone()));
         assert_eq!(events(&queue.pop().unwrap()).len(), 2);
         queue.push(vec![0; DROP_MEDIA + 1].into());
