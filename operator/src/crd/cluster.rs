@@ -2,12 +2,13 @@
 
 use super::exposure::{AnnouncedAddress, Exposure};
 use super::pod_template::PodTemplate;
+use super::schema;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 /// What a MafaldaCluster should be.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "mafalda.dev",
     version = "v1alpha1",
@@ -135,10 +136,8 @@ pub struct MafaldaClusterSpec {
     /// `public.pem` (Ed25519). It is made when it is not there. Immutable. Default: the cluster's
     /// name with `-token-key` behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    )]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(schema::DNS_NAME).message("spec.tokenKeySecretName must be a name as Kubernetes takes it: small letters, digits, '-' and '.', a letter or digit at both ends"))]
     pub token_key_secret_name: Option<String>,
 }
 
@@ -224,6 +223,21 @@ pub struct PodVersion {
     pub mediasoup: String,
     /// Media pods that run it.
     pub pods: u32,
+}
+
+impl Default for MafaldaClusterSpec {
+    fn default() -> Self {
+        Self {
+            pool: Pool::default(),
+            workers_per_pod: None,
+            exposure: Exposure::default(),
+            announced_address: AnnouncedAddress::default(),
+            watermark_percent: default_watermark(),
+            drain_deadline_seconds: default_drain_deadline(),
+            pod_template: PodTemplate::default(),
+            token_key_secret_name: None,
+        }
+    }
 }
 
 impl Default for Pool {

@@ -1,5 +1,6 @@
 //! How media reaches a pod: the way in, the ports, and the address that clients are told.
 
+use super::schema;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,7 @@ pub struct AnnouncedAddress {
     #[serde(default = "default_families")]
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    #[x_kube(validation = Rule::new("size(self) < 2 || self[0] != self[1]").message("spec.announcedAddress.families must not name a family twice").reason(Reason::FieldValueDuplicate))]
+    #[x_kube(validation = Rule::new("size(self) < 2 || self[0] != self[1]").message("spec.announcedAddress.families must not name a family twice"))]
     pub families: Vec<AddressFamily>,
 
     /// With source Fixed: an IP address for each of `families`.
@@ -87,12 +88,8 @@ pub struct AnnouncedAddress {
     /// With source Annotation: the key of an annotation of Nodes. Its value is an IP address, or
     /// one of each family with a comma between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 317),
-        regex(
-            pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
-        )
-    )]
+    #[schemars(length(max = 317))]
+    #[x_kube(validation = Rule::new(schema::LABEL_KEY).message("spec.announcedAddress.annotation must be the key of an annotation, as example.com/public-ip"))]
     pub annotation: Option<String>,
 }
 

@@ -14,7 +14,8 @@ pub struct PodTemplate {
     /// The media pod's image, at most 512 characters. Default: the one that came with the
     /// operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\s]+$"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(r"self.matches('^\\S+$')").message("spec.podTemplate.image must name an image, without a space, as registry.example.com/mafalda:1"))]
     pub image: Option<String>,
 
     /// Secrets of this namespace that hold what the image's registry asks for, at most 16.
@@ -48,10 +49,8 @@ pub struct PodTemplate {
     /// The PriorityClass of the media pods. One above that of other workloads keeps calls from
     /// being preempted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    )]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(schema::DNS_NAME).message("spec.podTemplate.priorityClassName must be a name as Kubernetes takes it: small letters, digits, '-' and '.', a letter or digit at both ends"))]
     pub priority_class_name: Option<String>,
 
     /// More labels for the media pods, at most 32. Those under mafalda.dev/ are the operator's own.
@@ -67,9 +66,7 @@ pub struct PodTemplate {
 #[serde(rename_all = "camelCase")]
 pub struct ImagePullSecret {
     /// The Secret's name.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    )]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(schema::DNS_NAME).message("spec.podTemplate.imagePullSecrets must have names as Kubernetes takes them: small letters, digits, '-' and '.', a letter or digit at both ends"))]
     pub name: String,
 }

@@ -7,8 +7,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-/// The rule that the keys of a map of labels are ones: a name of 63 characters at most, perhaps
-/// with a DNS name and a slash before it.
+/// The rule that a text is a name of an object, as most kinds of Kubernetes have it.
+pub(super) const DNS_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
+
+/// The rule that a text is the key of a label or annotation: a name of 63 characters at most,
+/// perhaps with a DNS name and a slash before it.
+pub(super) const LABEL_KEY: &str = "self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')";
+
+/// The rule that the keys of a map are such keys.
 pub(super) const LABEL_KEYS: &str = "self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
 
 /// A map of labels whose values are ones. Their number has a limit, as has the work of a rule.
@@ -19,7 +25,10 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": {
             "type": "string",
             "maxLength": 63,
-            "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+            "x-kubernetes-validations": [{
+                "rule": "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",
+                "message": "the value of a label must be letters, digits, '-', '_' and '.', a letter or digit at both ends",
+            }],
         },
     })
 }

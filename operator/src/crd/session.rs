@@ -110,10 +110,8 @@ pub struct SessionSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterRef {
     /// The MafaldaCluster's name.
-    #[schemars(
-        length(min = 1, max = 50),
-        regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-    )]
+    #[schemars(length(max = 50))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("spec.clusterRef.name must be the name of a MafaldaCluster: small letters, digits and '-', a letter first"))]
     pub name: String,
 }
 
@@ -162,10 +160,8 @@ pub struct Lifetime {
 pub struct Placement {
     /// The region to prefer: a value of the Node label topology.kubernetes.io/region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("spec.placement.region must be the value of a label: letters, digits, '-', '_' and '.', a letter or digit at both ends"))]
     pub region: Option<String>,
 
     /// Labels of Nodes to prefer, at most 32: the more of them a Node has, the better.
