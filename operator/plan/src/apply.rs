@@ -75,7 +75,7 @@ fn note_on_pod(pod: &mut Pod, step: &Step, now: Duration) {
             }
         }
         Step::CancelDrain { .. } => pod.drain = None,
-        Step::DeletePod { .. } => pod.phase = PodPhase::Terminating { since: now },
+        Step::DeletePod { .. } => pod.terminating_since = Some(now),
         Step::MarkSuspect { .. } => pod.suspect = true,
         Step::ClearSuspect { .. } => pod.suspect = false,
         Step::FenceSession {
@@ -157,6 +157,7 @@ fn starting(name: PodName, cluster: &Cluster, now: Duration) -> Pod {
         cpu: vec![0.0; cluster.workers_per_pod as usize],
         phase: PodPhase::Running,
         created: now,
+        terminating_since: None,
         ready_since: None,
         address_known: false,
         drain_requested: false,

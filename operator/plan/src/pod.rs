@@ -25,6 +25,8 @@ pub struct Pod {
     pub cpu: Vec<f64>,
     pub phase: PodPhase,
     pub created: Duration,
+    /// Since when it is asked to end.
+    pub terminating_since: Option<Duration>,
     pub ready_since: Option<Duration>,
     /// Whether clients can be told where it is. Without, it takes no session.
     pub address_known: bool,
@@ -47,8 +49,6 @@ pub struct Pod {
 pub enum PodPhase {
     /// Exists; whether it serves is another question.
     Running,
-    /// Asked to end, since then.
-    Terminating { since: Duration },
     /// Ended, or its node is gone.
     Failed,
 }
@@ -112,6 +112,11 @@ pub enum State {
 }
 
 impl Pod {
+    /// Whether it runs and was not asked to end.
+    pub fn is_running(&self) -> bool {
+        self.phase == PodPhase::Running && self.terminating_since.is_none()
+    }
+
     /// How long it has not answered, if it ever did.
     pub fn silence(&self, now: Duration) -> Option<Duration> {
         self.last_seen.map(|seen| now.saturating_sub(seen))
@@ -125,7 +130,7 @@ impl Pod {
         match (self.phase, self.drain, self.ready_since) {
             (PodPhase::Failed, _, _) => State::Failed,
             _ if silent => State::Suspect,
-            (PodPhase::Terminating { .. }, _, _) => State::Terminating,
+            _ if self.terminating_since.is_some() => State::Terminating,
             (PodPhase::Running, Some(drain), _) => match drain.phase {
                 DrainPhase::Cordoned => State::Cordoned,
                 DrainPhase::Draining => State::Draining,
@@ -149,12 +154,8 @@ impl Pod {
 
     /// When the last session has to leave, if it is on its way out.
     pub fn deadline(&self, cluster: &Cluster) -> Option<Duration> {
-        let terminating = match self.phase {
-            PodPhase::Terminating { since } => Some(since),
-            PodPhase::Running | PodPhase::Failed => None,
-        };
         let draining = self.drain.map(|drain| drain.since);
-        let since = terminating.into_iter().chain(draining).min()?;
+        let since = self.terminating_since.into_iter().chain(draining).min()?;
         Some(since.saturating_add(cluster.drain_deadline))
     }
 

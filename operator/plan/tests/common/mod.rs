@@ -43,6 +43,7 @@ pub fn pod(ordinal: u64, load: f64) -> Pod {
         cpu: vec![load / 2.0; 2],
         phase: PodPhase::Running,
         created: s(1000),
+        terminating_since: None,
         ready_since: Some(s(1010)),
         address_known: true,
         drain_requested: false,
