@@ -74,7 +74,10 @@ fn note_on_pod(pod: &mut Pod, step: &Step, now: Duration) {
                 drain.phase = DrainPhase::Draining;
             }
         }
-        Step::CancelDrain { .. } => pod.drain = None,
+        Step::CancelDrain { .. } => {
+            pod.drain = None;
+            pod.restored_at = Some(now);
+        }
         Step::DeletePod { .. } => pod.terminating_since = Some(now),
         Step::MarkSuspect { .. } => pod.suspect = true,
         Step::ClearSuspect { .. } => pod.suspect = false,
@@ -150,7 +153,6 @@ fn starting(name: PodName, cluster: &Cluster, now: Duration) -> Pod {
         name,
         node: None,
         region: None,
-        zone: None,
         node_labels: BTreeMap::new(),
         revision,
         mediasoup: None,
@@ -162,6 +164,7 @@ fn starting(name: PodName, cluster: &Cluster, now: Duration) -> Pod {
         address_known: false,
         drain_requested: false,
         drain: None,
+        restored_at: None,
         suspect: false,
         last_seen: None,
         sessions: Vec::new(),

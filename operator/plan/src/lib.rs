@@ -44,7 +44,6 @@ pub use load::{
 };
 pub use names::{
     ClusterName, Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName,
-    Zone,
 };
 pub use place::{Candidate, LARGE, NoPod, Request, choose_pod};
 pub use pod::{Drain, DrainCause, DrainPhase, Hosted, Pod, PodPhase, State};

@@ -110,7 +110,7 @@ impl<'a> Candidate<'a> {
 
     /// An empty pod takes any session, as none would take one that is larger than a pod.
     fn has_room(&self, load: Load) -> bool {
-        self.is_empty() || self.load.fits(load, self.capacity)
+        self.is_empty() || self.load + load <= self.capacity
     }
 
     /// The first thing that speaks against it, `None` as long as that is not known. What stays as it
@@ -143,10 +143,7 @@ impl<'a> Candidate<'a> {
         let order = |c: &Self| (far(c), !c.current, crowd(c));
         order(self)
             .cmp(&order(other))
-            .then_with(|| {
-                let (mine, others) = (self.load.workers(), other.load.workers());
-                others.total_cmp(&mine)
-            })
+            .then_with(|| other.load.cmp(&self.load))
             .then_with(|| self.pod.name.cmp(&other.pod.name))
     }
 }

@@ -3,7 +3,7 @@
 use crate::cluster::Cluster;
 use crate::load::Load;
 use crate::names::{
-    Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName, Zone,
+    Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,7 +15,6 @@ pub struct Pod {
     pub name: PodName,
     pub node: Option<NodeName>,
     pub region: Option<Region>,
-    pub zone: Option<Zone>,
     /// Labels of its node.
     pub node_labels: BTreeMap<String, String>,
     pub revision: Revision,
@@ -33,6 +32,8 @@ pub struct Pod {
     /// Somebody wants it drained, or its node.
     pub drain_requested: bool,
     pub drain: Option<Drain>,
+    /// When its last drain was taken back.
+    pub restored_at: Option<Duration>,
     /// It was marked as suspect.
     pub suspect: bool,
     /// When it answered last. `None`: never. For a pod that was there before the operator, not

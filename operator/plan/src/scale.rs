@@ -38,6 +38,8 @@ fn need_of(cluster: &Cluster, pods: f64) -> u32 {
 pub(crate) struct Need {
     /// Pods that serve or will.
     pub serving: u32,
+    /// As many carry the load.
+    carrying: u32,
     /// Fewer than this: too few.
     pub rising: u32,
     /// More than this: too many.
@@ -49,11 +51,12 @@ impl Need {
         let cluster = world.cluster;
         let pods = load(world).workers() / cluster.pod_capacity().workers();
         let slack = (pods * SLACK).max(SLACK_PODS);
-        let falling = need_of(cluster, pods + slack);
+        let carrying = need_of(cluster, pods);
         Self {
             serving: serving(world),
-            rising: need_of(cluster, pods).max(waiting_need(world).min(cluster.pool.max)),
-            falling,
+            carrying,
+            rising: carrying.max(waiting_need(world).min(cluster.pool.max)),
+            falling: need_of(cluster, pods + slack),
         }
     }
 }
@@ -130,7 +133,7 @@ fn waiting_need(world: &World<'_>) -> u32 {
 
 /// How many pods an upgrade may add to those that are needed.
 fn surge(need: &Need) -> u32 {
-    ((f64::from(need.rising) * SURGE).ceil() as u32).max(1)
+    ((f64::from(need.carrying) * SURGE).ceil() as u32).max(1)
 }
 
 /// Pods of another revision that serve.
@@ -241,10 +244,10 @@ pub(crate) fn down(world: &mut World<'_>) {
     let count = excess.min(at_once.saturating_sub(falling));
     let (now, settle) = (world.now, world.cluster.timing.settle);
     let settled = |pod: &Candidate<'_>| {
-        let ready = pod.pod.ready_since.unwrap_or(now);
+        let since = pod.pod.ready_since.max(pod.pod.restored_at).unwrap_or(now);
         // What has just got a session was needed for it.
-        let in_use = pod.ramping.workers() > 1e-6;
-        pod.state == State::Available && !in_use && ready.saturating_add(settle) <= now
+        let in_use = pod.ramping > Load::ZERO;
+        pod.state == State::Available && !in_use && since.saturating_add(settle) <= now
     };
     let reason = Reason::NeedFalls {
         serving: need.serving,
@@ -263,9 +266,8 @@ fn emptiest(world: &World<'_>, fits: impl Fn(&Candidate<'_>) -> bool) -> Vec<usi
     found.sort_by(|&a, &b| {
         let (a, b) = (&world.pods[a], &world.pods[b]);
         let carries = |c: &Candidate<'_>| c.sessions + c.pod.anonymous as usize;
-        carries(a)
-            .cmp(&carries(b))
-            .then_with(|| a.load.workers().total_cmp(&b.load.workers()))
+        (carries(a), a.load)
+            .cmp(&(carries(b), b.load))
             .then_with(|| a.pod.name.cmp(&b.pod.name))
     });
     found

@@ -142,7 +142,8 @@ fn the_emptiest_pod_goes_one_at_a_time() {
     assert_eq!(planned(observed.clone()), ["cordon c-0: NeedFalls"]);
     observed.pods[0].anonymous = 9;
     assert_eq!(planned(observed.clone()), ["cordon c-3: NeedFalls"]);
-    observed.pods[3].ready_since = Some(NOW - s(100));
+    // Neither a pod that is new nor one that was taken back a moment ago.
+    observed.pods[3].restored_at = Some(NOW - s(100));
     assert_eq!(planned(observed), ["cordon c-1: NeedFalls"]);
 }
 

@@ -7,6 +7,7 @@
 
 mod bench;
 mod numbers;
+mod operator;
 mod plot;
 mod report;
 mod world;

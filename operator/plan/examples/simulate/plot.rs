@@ -26,9 +26,9 @@ pub fn draw(samples: &[Sample]) -> String {
             bottom: 250.0,
             step: 200,
             curves: [
-                ("pods", "#3b82f6", |sample| sample.pods),
-                ("ideal", "#f59e0b", |sample| sample.ideal),
                 ("of the old revision", "#8b5cf6", |sample| sample.old),
+                ("ideal", "#f59e0b", |sample| sample.ideal),
+                ("pods", "#3b82f6", |sample| sample.pods),
             ],
         },
         Panel {
@@ -59,7 +59,7 @@ pub fn draw(samples: &[Sample]) -> String {
             &mut svg,
             &format!(
                 "<path d=\"M{x:.1} 40V460\" stroke=\"#888888\" stroke-dasharray=\"3 4\" fill=\"none\"/>\
-             <text x=\"{:.1}\" y=\"52\">{what}</text>",
+             <text x=\"{:.1}\" y=\"36\">{what}</text>",
                 x + 4.0
             ),
         );

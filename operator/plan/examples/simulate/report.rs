@@ -79,10 +79,7 @@ pub fn print(day: &Day, took: Duration) {
             "their next home, p50 / p99 / longest",
             times(&mut recoveries),
         ),
-        (
-            "moved while the operator was cut off",
-            moved_else(day).to_string(),
-        ),
+        ("moved for other reasons", moved_else(day)),
         ("upgrade took", format!("{:.1} h", upgrade as f64 / 60.0)),
         (
             "moved from a draining pod, nobody in them",
@@ -113,13 +110,20 @@ pub fn print(day: &Day, took: Duration) {
 }
 
 /// Moves for any other reason than a node that died or a drain.
-fn moved_else(day: &Day) -> u64 {
+fn moved_else(day: &Day) -> String {
     let known = ["HomeSilent", "NobodyThere", "HomeDrained"];
     let other = day
         .moves
         .iter()
         .filter(|(reason, _)| !known.contains(reason));
-    other.map(|(_, count)| count).sum()
+    let other: Vec<_> = other
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    if other.is_empty() {
+        "0".into()
+    } else {
+        other.join(", ")
+    }
 }
 
 fn times(values: &mut [f64]) -> String {

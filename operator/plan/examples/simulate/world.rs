@@ -1,13 +1,13 @@
 //! What happens, in order: events with a time, carried out one after the other.
 
 use crate::numbers::Numbers;
-use crate::report::{Day, Sample};
+use crate::report::Day;
 use mafalda_plan::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const HOUR: f64 = 3600.0;
+pub const HOUR: f64 = 3600.0;
 /// Sessions at the same time, when most are there.
 const PEAK: f64 = 10_000.0;
 const LIFE: f64 = 1800.0;
@@ -17,13 +17,13 @@ const NODES_LOST: usize = 12;
 /// How often the operator plans. News in between wait for it.
 const TICK: f64 = 2.0;
 /// How long people take to join.
-const JOIN: f64 = 120.0;
+pub const JOIN: f64 = 120.0;
 const UPGRADE: f64 = 12.5 * HOUR;
 /// For two minutes no pod answers the operator.
-const CUT: std::ops::Range<f64> = 20.0 * HOUR..20.0 * HOUR + 120.0;
+pub const CUT: std::ops::Range<f64> = 20.0 * HOUR..20.0 * HOUR + 120.0;
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Event {
+pub enum Event {
     Arrive,
     Leave(SessionName),
     PodUp(PodName),
@@ -37,23 +37,23 @@ enum Event {
 }
 
 /// What is true of a session, whatever the planner was told.
-struct Truth {
-    load: f64,
-    since: f64,
+pub struct Truth {
+    pub load: f64,
+    pub since: f64,
     /// When its pod died under it, until it is placed anew.
-    cut: Option<f64>,
+    pub cut: Option<f64>,
 }
 
 pub struct World {
-    observed: Observed,
+    pub observed: Observed,
     queue: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     events: u64,
-    numbers: Numbers,
-    truth: HashMap<SessionName, Truth>,
-    over: HashSet<SessionName>,
-    dead: HashSet<PodName>,
+    pub numbers: Numbers,
+    pub truth: HashMap<SessionName, Truth>,
+    pub over: HashSet<SessionName>,
+    pub dead: HashSet<PodName>,
     nodes: u64,
-    day: Day,
+    pub day: Day,
 }
 
 impl World {
@@ -99,7 +99,7 @@ impl World {
         world
     }
 
-    fn at(&mut self, seconds: f64, event: Event) {
+    pub fn at(&mut self, seconds: f64, event: Event) {
         self.events += 1;
         let when = Duration::from_secs_f64(seconds);
         self.queue.push(Reverse((when, self.events, event)));
@@ -261,139 +261,6 @@ impl World {
         for pod in gone {
             self.at(now + 300.0, Event::PodGone(pod));
         }
-    }
-
-    /// Each pod that can says how it is.
-    fn measure(&mut self, now: f64) {
-        if CUT.contains(&now) {
-            return;
-        }
-        let seen = self.observed.now;
-        for pod in &mut self.observed.pods {
-            if pod.ready_since.is_none() || self.dead.contains(&pod.name) {
-                continue;
-            }
-            pod.last_seen = Some(seen);
-            let load: f64 = pod
-                .sessions
-                .iter()
-                .filter_map(|hosted| self.truth.get(&hosted.session))
-                .map(|truth| truth.load * ((now - truth.since) / JOIN).min(1.0))
-                .sum();
-            let workers = pod.cpu.len() as f64;
-            for cpu in &mut pod.cpu {
-                let noise = 0.97 + 0.06 * self.numbers.share();
-                *cpu = (load / workers * noise + 0.002).min(1.0);
-            }
-        }
-    }
-
-    fn plan(&mut self, now: f64) {
-        if !self.over.is_empty() {
-            let over = std::mem::take(&mut self.over);
-            self.observed
-                .sessions
-                .retain(|session| !over.contains(&session.name));
-        }
-        let began = Instant::now();
-        let actions = plan(&self.observed);
-        self.day.planning.push(began.elapsed().as_secs_f64());
-        self.observed.apply(&actions);
-        let mut hosted = vec![];
-        for action in &actions {
-            self.carry_out(action, now, &mut hosted);
-        }
-        if hosted.is_empty() {
-            return;
-        }
-        let index: HashMap<PodName, usize> = self
-            .observed
-            .pods
-            .iter()
-            .map(|pod| pod.name.clone())
-            .zip(0..)
-            .collect();
-        for (pod, session) in hosted {
-            self.observed.pods[index[&pod]].sessions.push(session);
-        }
-    }
-
-    fn carry_out(&mut self, action: &Action, now: f64, hosted: &mut Vec<(PodName, Hosted)>) {
-        match &action.step {
-            Step::CreatePod { pod } => {
-                self.day.created += 1;
-                let start = 8.0 + 12.0 * self.numbers.share();
-                self.at(now + start, Event::PodUp(pod.clone()));
-            }
-            Step::DeletePod { pod } => {
-                self.day.deleted += 1;
-                self.at(now + 3.0, Event::PodGone(pod.clone()));
-            }
-            Step::CancelDrain { .. } => self.day.cancelled += 1,
-            Step::ExpireSession { session } => {
-                self.over.insert(session.clone());
-            }
-            Step::PlaceSession {
-                session,
-                pod,
-                generation,
-            } => {
-                if let Some(truth) = self.truth.get_mut(session) {
-                    self.day.waits.push(now - truth.since);
-                    // People join when there is something to join.
-                    truth.since = now;
-                }
-                hosted.push((pod.clone(), runs(session, *generation)));
-            }
-            Step::MoveSession {
-                session,
-                to,
-                generation,
-                ..
-            } => {
-                *self.day.moves.entry(action.reason.name()).or_default() += 1;
-                if let Some(truth) = self.truth.get_mut(session)
-                    && let Some(cut) = truth.cut.take()
-                {
-                    self.day.recoveries.push(now - cut);
-                }
-                hosted.push((to.clone(), runs(session, *generation)));
-            }
-            Step::HoldSession { .. } => self.day.held += 1,
-            Step::CordonPod { .. }
-            | Step::DrainPod { .. }
-            | Step::MarkSuspect { .. }
-            | Step::ClearSuspect { .. }
-            | Step::AdoptSession { .. }
-            | Step::FenceSession { .. } => {}
-        }
-    }
-
-    fn sample(&mut self, now: f64) {
-        let running = |pod: &&Pod| pod.is_running() && !self.dead.contains(&pod.name);
-        let pods: Vec<&Pod> = self.observed.pods.iter().filter(running).collect();
-        let loads = self.truth.values().map(|truth| truth.load);
-        let load: f64 = loads.sum();
-        let waiting = |session: &&Session| session.phase == SessionPhase::Pending;
-        self.day.samples.push(Sample {
-            hours: now / HOUR,
-            pods: pods.len(),
-            draining: pods.iter().filter(|pod| pod.drain.is_some()).count(),
-            old: pods
-                .iter()
-                .filter(|pod| pod.revision.as_str() == "r1")
-                .count(),
-            ideal: (load / self.observed.cluster.pod_capacity().workers()).ceil() as usize,
-            sessions: self.truth.len(),
-            waiting: self.observed.sessions.iter().filter(waiting).count(),
-        });
-    }
-}
-
-fn runs(session: &SessionName, generation: Generation) -> Hosted {
-    Hosted {
-        session: session.clone(),
-        generation,
     }
 }
 

@@ -218,7 +218,14 @@ impl Model {
             pod.ready_since = Some(now);
             pod.address_known = address;
             pod.node = Some("n".into());
-            pod.region = Some(if number % 2 == 0 { "far" } else { "here" }.into());
+            pod.region = Some(
+                if number.is_multiple_of(2) {
+                    "far"
+                } else {
+                    "here"
+                }
+                .into(),
+            );
             let new = pod.revision.as_str() == "r1";
             pod.mediasoup = Some(if new { "3.28.0" } else { "3.27.1" }.into());
             if pod.name.as_str().ends_with('5') {
