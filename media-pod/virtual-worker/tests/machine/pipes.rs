@@ -93,6 +93,9 @@ fn the_death_of_one_in_the_middle_ends_what_hangs_below_it() {
     let ended: Vec<&str> = heard.keys().map(String::as_str).collect();
     assert_eq!(ended, ["a-consumer2", "a-consumer3"]);
     assert_eq!(fed(&world), [1, 0, 0, 0]);
+    // What hung below it is fed by another now.
+    consume(&mut world, 3);
+    assert_eq!(fed(&world), [1, 1, 0, 0]);
 }
 
 /// Each answer waits for all pipes on its way, and for nothing else.
@@ -204,13 +207,15 @@ fn the_topology_shows_pipes_and_what_crossed_them() {
 
 #[test]
 fn where_no_pipe_can_be_a_consumer_is_refused() {
-    for refuses in 0..2 {
+    for (refuses, dawdles) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let mut world = room(2, PipeSettings::default());
         world.members[refuses].model.refuses_pipes = true;
         world.send(
             0,
             request(77, Step::Consume(1, 0, 1, false), Names::of('a')),
         );
+        // The refusal comes before the answer, or behind.
+        world.settle_without(dawdles);
         world.settle();
         let (answers, heard) = sort_out(&world.tenants[0].seen, &[], Names::of('a'));
         let (accepted, class, _) = &answers[&77][0];

@@ -242,5 +242,8 @@ impl World {
             assert!(model.routers.is_empty(), "left: {model:?}");
             assert!(model.servers.iter().all(|id| id == MEMBER_SERVER));
         }
+        for member in (0..).map(MemberId).take(self.members.len()) {
+            assert_eq!(self.ledger.carries(member), 0);
+        }
     }
 }
