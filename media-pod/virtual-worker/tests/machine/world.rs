@@ -78,7 +78,7 @@ impl World {
         for action in actions {
             match action {
                 Action::ToApplication(message) => self.tenants[tenant].seen.push(message),
-                Action::ToMember(member, message) => self.to_member(tenant, member, message),
+                Action::ToMember(member, message) => self.ask_member(tenant, member, message),
                 Action::Owns(id) => {
                     let before = self.owners.insert(id.clone(), tenant);
                     assert_eq!(before, None, "{id} has an owner");
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    fn to_member(&mut self, tenant: usize, MemberId(member): MemberId, message: Bytes) {
+    fn ask_member(&mut self, tenant: usize, MemberId(member): MemberId, message: Bytes) {
         self.check_isolation(tenant, &message);
         let member = &mut self.members[member as usize];
         let message = match view(&message).expect("sound") {
@@ -179,14 +179,14 @@ impl World {
                     return true;
                 }
             } else if let Some(message) = member.from.pop_front() {
-                self.from_member(wire / 2, message);
+                self.hear_member(wire / 2, message);
                 return true;
             }
         }
         false
     }
 
-    fn from_member(&mut self, at: usize, message: Bytes) {
+    fn hear_member(&mut self, at: usize, message: Bytes) {
         let member = &mut self.members[at];
         let (tenant, message) = match view(&message).expect("sound") {
             Message::Response(response) => {
