@@ -84,8 +84,8 @@ pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
         "forbidden" => StatusCode::FORBIDDEN,
         "unknownConnection" | "unknownSession" => StatusCode::NOT_FOUND,
         "versionMismatch" | "olderGeneration" | "otherGeneration" => StatusCode::CONFLICT,
-        "tooManyWorkers" | "tooManyConnections" => StatusCode::TOO_MANY_REQUESTS,
-        "draining" => StatusCode::SERVICE_UNAVAILABLE,
+        "tooManyWorkers" => StatusCode::TOO_MANY_REQUESTS,
+        "draining" | "tooManyConnections" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
     let mut response = json(status, &Refusal { error });

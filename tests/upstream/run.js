@@ -3,35 +3,32 @@
 //   node upstream/run.js            against pods, with real and with virtual workers
 //   node upstream/run.js 'of 3'     against those whose title has these words
 //   node upstream/run.js --local    against the worker itself, as a control
-import assert from "node:assert/strict";
-import { cp, copyFile, readFile, realpath, symlink } from "node:fs/promises";
-import path from "node:path";
-import { makeCertificate } from "../lib/certificate.js";
-import { start } from "../lib/process.js";
-import { startVirtualPod } from "../lib/pod.js";
-import { program } from "../lib/programs.js";
-import { Scope } from "../lib/scope.js";
-import { temporaryDirectory } from "../lib/temporary.js";
+import assert from 'node:assert/strict';
+import { cp, copyFile, readFile, realpath, symlink } from 'node:fs/promises';
+import path from 'node:path';
+import { makeCertificate } from '../lib/certificate.js';
+import { start } from '../lib/process.js';
+import { startVirtualPod } from '../lib/pod.js';
+import { program } from '../lib/programs.js';
+import { Scope } from '../lib/scope.js';
+import { temporaryDirectory } from '../lib/temporary.js';
 
 const FILES = 17;
 const TESTS = 202;
 
 const here = import.meta.dirname;
-const nodeModules = path.join(here, "../node_modules");
+const nodeModules = path.join(here, '../node_modules');
 
 /** jest leaves out what lies below a folder named node_modules: the package is copied. */
 async function copyPackage(owner) {
   const root = await realpath(await temporaryDirectory(owner));
-  await cp(path.join(nodeModules, "mediasoup"), path.join(root, "mediasoup"), {
+  await cp(path.join(nodeModules, 'mediasoup'), path.join(root, 'mediasoup'), {
     recursive: true,
   });
-  await symlink(nodeModules, path.join(root, "node_modules"));
-  await copyFile(
-    path.join(here, "jest.config.cjs"),
-    path.join(root, "mediasoup/jest.config.cjs"),
-  );
+  await symlink(nodeModules, path.join(root, 'node_modules'));
+  await copyFile(path.join(here, 'jest.config.cjs'), path.join(root, 'mediasoup/jest.config.cjs'));
   // The certificate that one test names is not part of the package.
-  await makeCertificate(path.join(root, "mediasoup/node/lib/test/data"));
+  await makeCertificate(path.join(root, 'mediasoup/node/lib/test/data'));
   return root;
 }
 
@@ -42,42 +39,30 @@ async function copyPackage(owner) {
  */
 async function runSuite(owner, title, root, env) {
   console.log(`mediasoup's own suite ${title}`);
-  const report = path.join(root, "report.json");
+  const report = path.join(root, 'report.json');
   const jest = start(
     owner,
     process.execPath,
     [
-      path.join(nodeModules, "jest/bin/jest.js"),
-      ...[
-        "--config",
-        "jest.config.cjs",
-        "--cacheDirectory",
-        path.join(root, "cache"),
-      ],
-      ...["--json", "--outputFile", report],
+      path.join(nodeModules, 'jest/bin/jest.js'),
+      ...['--config', 'jest.config.cjs', '--cacheDirectory', path.join(root, 'cache')],
+      ...['--json', '--outputFile', report],
     ],
-    { cwd: path.join(root, "mediasoup"), env },
+    { cwd: path.join(root, 'mediasoup'), env },
   );
   // One line a file; the JSON on its stdout is read from the report.
-  jest.child.stderr?.on("data", (text) => {
-    for (const line of text.match(/^(PASS|FAIL) .*$/gm) ?? [])
-      console.log(`  ${line}`);
+  jest.child.stderr?.on('data', (text) => {
+    for (const line of text.match(/^(PASS|FAIL) .*$/gm) ?? []) console.log(`  ${line}`);
   });
   await jest.ended;
-  const result = JSON.parse(await readFile(report, "utf8"));
+  const result = JSON.parse(await readFile(report, 'utf8'));
   const numbers = {
     files: result.numTotalTestSuites,
     passed: result.numPassedTests,
-    failed:
-      result.numFailedTests +
-      result.numFailedTestSuites +
-      result.numRuntimeErrorTestSuites,
-    skipped:
-      result.numPendingTests +
-      result.numTodoTests +
-      result.numPendingTestSuites,
+    failed: result.numFailedTests + result.numFailedTestSuites + result.numRuntimeErrorTestSuites,
+    skipped: result.numPendingTests + result.numTodoTests + result.numPendingTestSuites,
   };
-  const [seconds] = jest.stderr.match(/(?<=^Time:\s+)[\d.]+ s/m) ?? ["?"];
+  const [seconds] = jest.stderr.match(/(?<=^Time:\s+)[\d.]+ s/m) ?? ['?'];
   console.log(
     `${title}: ${numbers.passed} of ${TESTS} tests passed, ${numbers.failed} failed, ${numbers.skipped} skipped, in ${numbers.files} files, ${seconds}`,
   );
@@ -91,31 +76,31 @@ async function runSuite(owner, title, root, env) {
 }
 
 /** On one host the pod takes the channel's ends over; with it off, the connection carries them. */
-const carried = { MAFALDA_HAND_OVER: "off" };
+const carried = { MAFALDA_HAND_OVER: 'off' };
 
 /** The pods that the suite runs against. */
 function pods() {
   const real = [
     {
-      title: "a real worker, its channel carried",
+      title: 'a real worker, its channel carried',
       workers: 1,
-      args: ["--virtual", "off"],
+      args: ['--virtual', 'off'],
       env: carried,
     },
     {
-      title: "a real worker, its channel handed over",
+      title: 'a real worker, its channel handed over',
       workers: 2,
-      args: ["--virtual", "off"],
+      args: ['--virtual', 'off'],
       env: {},
     },
   ];
   const virtual = [1, 3, 5].flatMap((workers) =>
-    ["pack", "spread"].map((placement) => ({
+    ['pack', 'spread'].map((placement) => ({
       title: `a virtual worker of ${workers}, ${placement}`,
       workers,
-      args: ["--placement", placement],
+      args: ['--placement', placement],
       // Each way is the hard one for something.
-      env: placement === "pack" ? carried : {},
+      env: placement === 'pack' ? carried : {},
     })),
   );
   return [...real, ...virtual];
@@ -124,9 +109,9 @@ function pods() {
 const scope = new Scope();
 try {
   const root = await copyPackage(scope);
-  if (process.argv.includes("--local")) {
-    await runSuite(scope, "on a local worker", root, {
-      MEDIASOUP_WORKER_BIN: program("mafalda-media-worker"),
+  if (process.argv.includes('--local')) {
+    await runSuite(scope, 'on a local worker', root, {
+      MEDIASOUP_WORKER_BIN: program('mafalda-media-worker'),
     });
   } else {
     const only = process.argv[2];
@@ -134,10 +119,10 @@ try {
       if (only && !title.includes(only)) continue;
       const pod = await startVirtualPod(scope, {
         workers,
-        args: ["--listen-infos", "application", ...args],
+        args: ['--listen-infos', 'application', ...args],
       });
       await runSuite(scope, title, root, {
-        MEDIASOUP_WORKER_BIN: program("mafalda-worker"),
+        MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
         MAFALDA_URL: pod.webSocketUrl,
         ...env,
       });
