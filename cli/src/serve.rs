@@ -128,13 +128,28 @@ pub struct Arguments {
     #[arg(long, default_value = "mafalda")]
     cluster: String,
     /// The pod's name, for whoever reads its status.
-    #[arg(long, env = "MAFALDA_POD_NAME", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "MAFALDA_POD_NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     pod_name: String,
     /// The region that the pod is in.
-    #[arg(long, env = "MAFALDA_REGION", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "MAFALDA_REGION",
+        default_value = "",
+        hide_default_value = true
+    )]
     region: String,
     /// The zone of the region.
-    #[arg(long, env = "MAFALDA_ZONE", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "MAFALDA_ZONE",
+        default_value = "",
+        hide_default_value = true
+    )]
     zone: String,
     /// Certificate chain (PEM): the API is then https and wss.
     #[arg(long, requires = "tls_key")]

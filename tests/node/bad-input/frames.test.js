@@ -23,7 +23,9 @@ describe('garbage', () => {
   let pod;
   /** Another application's call, that must never notice. */
   let call;
-  let pid;
+  let worker;
+  /** The processes that its worker is, or is on. */
+  let pids;
 
   before(async () => {
     pod = await startPod(scope, {
@@ -31,28 +33,36 @@ describe('garbage', () => {
       // Sockets are broken off here; what hangs on them is not to be kept for long.
       args: ['--max-workers', '20', '--max-workers-per-client', '20', '--grace', '1'],
     });
-    const worker = await createWorker(scope, pod);
+    worker = await createWorker(scope, pod);
     worker.on('died', (error) =>
       assert.fail(`the other application's worker died: ${error.message}`),
     );
     const router = await worker.createRouter({ mediaCodecs });
     call = await flowThrough(scope, router, { ssrc: 1, rtpParameters: opus(1) });
     await until('media flows', async () => (await call.flow.report()).received > 10);
-    pid = (await pod.status()).workers.find(({ connection }) => connection).pid;
+    pids = await processes();
+    assert.ok(pids.length > 0);
   });
   after(() => scope.end());
+
+  async function processes() {
+    const { workers } = await pod.status();
+    const inUse = workers.filter(({ connection, state }) => connection || state === 'member');
+    return inUse.map(({ pid }) => pid);
+  }
 
   /**
    * The pod serves on, and the other application has lost nothing.
    * @param {test.TestContext} t
    */
   async function lives(t) {
-    const worker = await createWorker(t, pod);
-    const router = await worker.createRouter({ mediaCodecs });
+    const another = await createWorker(t, pod);
+    const router = await another.createRouter({ mediaCodecs });
     await router.createDirectTransport();
-    worker.close();
-    const { workers } = await pod.status();
-    assert.ok(workers.some((entry) => entry.pid === pid && entry.connection?.connected));
+    another.close();
+    const now = await processes();
+    assert.ok(pids.every((pid) => now.includes(pid)));
+    assert.ok((await pod.entryOf(worker)).connection.connected);
     const report = await call.flow.report();
     assert.deepEqual(report.lost, []);
     await until(
