@@ -1,7 +1,9 @@
 //! `mafalda serve`: the settings of a media pod, its logs and signals.
 
 use mafalda_media_pod::auth::Verifier;
-use mafalda_media_pod::{Config, ListenInfos, Pod, Shutdown, Tls};
+use mafalda_media_pod::{
+    Config, Identity, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +22,24 @@ const A_DAY: u64 = 24 * 60 * 60;
 enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl Switch {
+    fn is_on(self) -> bool {
+        matches!(self, Self::On)
+    }
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PlacementName {
+    Pack,
+    Spread,
 }
 
 /// Arguments of `mafalda serve`.
@@ -75,12 +95,47 @@ pub struct Arguments {
     /// (pod and application on one host).
     #[arg(long, value_enum, default_value_t = ListenInfos::Pod)]
     listen_infos: ListenInfos,
+    /// Whether an application that asks for no kind of worker gets a virtual one, which spans all
+    /// workers of the pod, or (off) one worker process of its own.
+    #[arg(long = "virtual", value_enum, default_value = "on")]
+    is_virtual: Switch,
+    /// How a virtual worker chooses members: as few as carry the load, or one after the other.
+    #[arg(long, value_enum, default_value = "pack")]
+    placement: PlacementName,
+    /// Share of one core (0.01 to 1) above which nothing new is placed on a worker while another
+    /// has room.
+    #[arg(long, default_value_t = 0.6, value_parser = share)]
+    watermark: f32,
+    /// How long a pipe between workers stays when nothing uses it, in seconds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=A_DAY))]
+    pipe_idle: u64,
+    /// Pipes between a producer and its farthest copy, at most.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    pipe_depth: u8,
+    /// Copies of one producer that a worker feeds, at most; further ones are fed by copies.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..))]
+    pipe_fan_out: u8,
+    /// Encrypt what goes through pipes between workers.
+    #[arg(long, value_enum, default_value = "off")]
+    pipe_srtp: Switch,
+    /// Send again what is lost in pipes between workers.
+    #[arg(long, value_enum, default_value = "off")]
+    pipe_rtx: Switch,
     /// The public key (PEM) that tokens are checked with; without it this host alone may connect.
     #[arg(long)]
     token_key: Option<PathBuf>,
     /// The cluster that tokens must be for.
     #[arg(long, default_value = "mafalda")]
     cluster: String,
+    /// The pod's name, for whoever reads its status.
+    #[arg(long, env = "MAFALDA_POD_NAME", default_value = "", hide_default_value = true)]
+    pod_name: String,
+    /// The region that the pod is in.
+    #[arg(long, env = "MAFALDA_REGION", default_value = "", hide_default_value = true)]
+    region: String,
+    /// The zone of the region.
+    #[arg(long, env = "MAFALDA_ZONE", default_value = "", hide_default_value = true)]
+    zone: String,
     /// Certificate chain (PEM): the API is then https and wss.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -109,6 +164,14 @@ fn workers(text: &str) -> Result<Workers, String> {
         Ok(number) if number > 0 => Ok(Workers::Number(number)),
         _ => Err("a number above 0, or auto".to_owned()),
     }
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.01..=1.0).contains(share));
+    share.ok_or_else(|| "a number from 0.01 to 1".to_owned())
 }
 
 fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -144,6 +207,12 @@ impl Arguments {
             return Err(format!("--worker-bin: there is no program {path}").into());
         }
         let config = Config {
+            identity: Identity {
+                name: self.pod_name,
+                cluster: self.cluster,
+                region: self.region,
+                zone: self.zone,
+            },
             listen: self.listen,
             tls: self
                 .tls_cert
@@ -159,6 +228,23 @@ impl Arguments {
             grace: Duration::from_secs(self.grace),
             stop_after: Duration::from_secs(self.stop_after),
             listen_infos: self.listen_infos,
+            mode: match self.is_virtual.is_on() {
+                true => Mode::Virtual,
+                false => Mode::Real,
+            },
+            placement: match self.placement {
+                PlacementName::Pack => Placement::Pack,
+                PlacementName::Spread => Placement::Spread,
+            },
+            watermark: self.watermark,
+            pipes: PipeSettings {
+                idle: Duration::from_secs(self.pipe_idle),
+                max_depth: self.pipe_depth.into(),
+                max_fan_out: self.pipe_fan_out.into(),
+                srtp: self.pipe_srtp.is_on(),
+                rtx: self.pipe_rtx.is_on(),
+                ..PipeSettings::default()
+            },
             rtc_ips: self.rtc_ip,
             announced: self.announced_address,
             pipe_addresses: self.pipe_address,

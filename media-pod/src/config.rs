@@ -1,6 +1,9 @@
 //! The pod's settings, checked.
 
 use crate::auth::Verifier;
+use crate::pod::Mode;
+use mafalda_virtual_worker::{PipeSettings, Placement};
+use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -34,9 +37,24 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// What a pod is called, for whoever reads its status.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Identity {
+    /// Its own name.
+    pub name: String,
+    /// The cluster that it is of.
+    pub cluster: String,
+    /// Where it is, if somebody said so.
+    pub region: String,
+    /// Where in the region.
+    pub zone: String,
+}
+
 /// The settings of a pod.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What it is called.
+    pub identity: Identity,
     /// Where the HTTP API listens.
     pub listen: SocketAddr,
     /// TLS for the HTTP API.
@@ -61,6 +79,14 @@ pub struct Config {
     pub stop_after: Duration,
     /// Whose listen infos a worker gets.
     pub listen_infos: ListenInfos,
+    /// What an application gets that asks for no kind of worker.
+    pub mode: Mode,
+    /// How members of virtual workers are chosen.
+    pub placement: Placement,
+    /// Share of one core above which nothing new is placed on a member, above 0 and up to 1.
+    pub watermark: f32,
+    /// Pipes between members; the address is the pod's business.
+    pub pipes: PipeSettings,
     /// Media addresses to bind, at most one a family.
     pub rtc_ips: Vec<IpAddr>,
     /// Media addresses to advertise instead, an address or a host name.

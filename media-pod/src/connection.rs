@@ -1,36 +1,37 @@
-//! One connection: an application's socket on one side, a worker process on the other.
+//! One connection: an application's socket on one side, on the other a worker process or a virtual
+//! worker.
 
+mod carry;
 mod files;
+mod greeting;
 mod hand_over;
 mod inlet;
 mod intake;
 mod local;
 mod outlet;
 mod resume;
+mod virtual_side;
 mod worker_side;
 
+pub use greeting::{Greeting, refuse};
 pub use resume::Resumption;
 
 use crate::inventory::Inventory;
-use crate::listen_infos::{Address, Addresses, Rewriter};
-use crate::pod::{Busy, Pod, Resumable, SlotState};
+use crate::listen_infos::{OWN_WEBRTC_SERVER, Rewriter};
+use crate::members::{Kept, keep};
+use crate::pod::{Attendance, Place, Pod, Reservation, SlotState};
 use crate::process::{Orders, WorkerProcess};
-use crate::slot::Claim;
+use crate::rtc_addresses::{addresses, rtc_port_is_free};
 use crate::translate::Translator;
+use crate::virtual_worker::Shell;
 use crate::{Config, ListenInfos};
-use files::{Arguments, FilesError};
-use hand_over::Offer;
-use mafalda_link::{End, Exit, LinkError, Packet, SinkExt, Socket, Start, Timing, Welcome, drive};
-use resume::Sockets;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use carry::carry;
+use files::FilesError;
+use mafalda_virtual_worker::PipeSettings;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use worker_side::{FromWorker, Kill, ToWorker};
-
-/// How long a worker may take to end by itself once its connection is over.
-const END: Duration = Duration::from_secs(2);
+use virtual_side::ANSWERS;
 
 /// Why a claim did not become a connection.
 #[derive(Debug, thiserror::Error)]
@@ -43,19 +44,24 @@ enum StartError {
     Io(#[from] std::io::Error),
     #[error("the application went away: {0}")]
     Socket(mafalda_link::BoxError),
+    #[error("all worker processes of this pod are in use (--max-workers)")]
+    NoProcess,
+}
+
+/// An application's wish for a worker.
+pub struct Claim {
+    /// Its socket and what it said.
+    pub greeting: Greeting,
+    /// Its right to a worker.
+    pub reservation: Reservation,
+    /// Its place in a session.
+    pub session: Option<Arc<Attendance>>,
 }
 
 /// Serves the claim with the process until their connection is over; the process ends with it.
 pub async fn serve(pod: &Pod, index: usize, process: WorkerProcess, claim: Claim) {
-    let Claim {
-        socket,
-        start,
-        mediasoup,
-        peer,
-        reservation,
-    } = claim;
-    let pid = process.pid;
-    if let Err(error) = connect(pod, index, process, socket, start, mediasoup, peer).await {
+    let (pid, peer) = (process.pid, claim.greeting.peer);
+    if let Err(error) = connect(pod, index, process, claim.greeting, claim.session).await {
         tracing::warn!(worker = index, pid, %peer, %error, "no connection");
     }
     // Before the reservation is given back, so that a slot is free for the next one.
@@ -65,7 +71,7 @@ pub async fn serve(pod: &Pod, index: usize, process: WorkerProcess, claim: Claim
         slot.cpu = 0.0;
         slot.claimed = false;
     });
-    drop(reservation);
+    drop(claim.reservation);
 }
 
 /// Makes the connection and waits until the process has ended.
@@ -73,227 +79,160 @@ async fn connect(
     pod: &Pod,
     index: usize,
     mut process: WorkerProcess,
-    mut socket: Box<dyn Socket>,
-    start: Start,
-    mediasoup: String,
-    peer: SocketAddr,
+    mut greeting: Greeting,
+    session: Option<Arc<Attendance>>,
 ) -> Result<(), StartError> {
     let config = pod.config();
+    let start = &greeting.start;
     // The files that the arguments name live as long as this.
-    let (_arguments, mut welcome) = match prepare(config, &mut process, &start, &mediasoup) {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            refuse(&mut socket, &error.to_string()).await;
-            return Err(error);
-        }
-    };
-    let is_local = start.hand_over && peer.ip().is_loopback();
-    // Without a socket for it there is no offer, and frames carry the channel.
-    let offer = is_local
-        .then(|| Offer::open(&welcome.connection).ok())
-        .flatten();
-    welcome.hand_over = offer.as_ref().map(|offer| offer.name().to_owned());
-    greet(&mut socket, &welcome).await?;
-    let ends = match offer {
-        Some(offer) => offer.answer(&mut socket, &welcome).await?,
-        None => None,
-    };
-    welcome.hand_over = None;
-    let handed_over = ends.is_some();
-    let (id, key) = (welcome.connection.clone(), welcome.key.clone());
+    let ordered = files::place(start)
+        .map_err(StartError::from)
+        .and_then(|arguments| {
+            process.give_orders(&Orders {
+                version: &greeting.mediasoup,
+                pid: start.pid,
+                args: &arguments.args,
+            })?;
+            Ok(arguments)
+        });
+    let _arguments = greeting.or_refuse(ordered).await?;
+    let (welcome, ends) = greeting.greet(config).await?;
 
     let inventory = Arc::new(Mutex::new(Inventory::default()));
-    let pid = process.pid;
     let rewriter = (config.listen_infos == ListenInfos::Pod)
         .then(|| Rewriter::new(addresses(config, index), rtc_port_is_free));
     let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory.clone())));
     let (exited, exit) = oneshot::channel();
+    let (place, pid) = (Place::Worker(index), process.pid);
+    let handed_over = ends.is_some();
     let sides = worker_side::split(process, ends, translator, pod.clone(), exited)?;
-    let (sockets, receiver) = mpsc::channel(1);
-    pod.add_connection(&id, Resumable { key, sockets });
+    let kill = sides.1.kill();
+    let stop = move || kill.send(rustix::process::Signal::TERM.as_raw() as u8);
     pod.with_slot(index, |slot| {
-        slot.state = SlotState::Busy(Busy {
-            connection: id.clone(),
-            peer: peer.to_string(),
-            application_pid: start.pid,
-            mediasoup,
-            connected: true,
-            handed_over,
-            since: SystemTime::now(),
-            inventory,
-        });
+        slot.state = SlotState::Busy {
+            connection: welcome.connection.clone(),
+            inventory: inventory.clone(),
+        };
     });
-    tracing::info!(worker = index, pid, connection = id, %peer, handed_over, "worker given");
-
-    let dial = Sockets::new(pod.clone(), index, welcome, receiver);
-    tokio::spawn(carry(pod.clone(), index, pid, id, socket, dial, sides));
+    let peer = greeting.peer;
+    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
+    let connection = dial.id();
+    tracing::info!(worker = index, pid, connection, %peer, handed_over, "worker given");
+    tokio::spawn(carry(pod.clone(), place, socket, dial, sides, stop));
     // The slot is free when the process has ended, also while its application is yet to hear of it.
     let _ = exit.await;
     Ok(())
 }
 
-/// Carries the connection to its end, and the process too.
-async fn carry(
-    pod: Pod,
-    slot: usize,
-    pid: u32,
-    id: String,
-    socket: Box<dyn Socket>,
-    mut dial: Sockets,
-    (mut from_worker, mut to_worker): (FromWorker, ToWorker),
-) {
-    let kill = to_worker.kill();
-    let (window, timing) = (pod.config().window, Timing::with_grace(pod.config().grace));
-    let connection = drive(
-        &mut from_worker,
-        &mut to_worker,
-        &mut dial,
-        socket,
-        window,
-        timing,
-    );
-    let result = until_stopped(&pod, &kill, connection).await;
-    pod.remove_connection(&id);
-    report(&pod, slot, pid, &id, &result, from_worker.exit());
-    // A worker whose requests end closes what it carries, and itself.
-    drop(to_worker);
-    from_worker.end_within(END).await;
+/// Serves the claim with a virtual worker until their connection is over.
+pub async fn serve_virtual(pod: Pod, claim: Claim) {
+    let Claim {
+        greeting,
+        mut reservation,
+        session,
+    } = claim;
+    let peer = greeting.peer;
+    if let Err(error) = connect_virtual(&pod, greeting, &mut reservation, session).await {
+        tracing::warn!(%peer, %error, "no connection");
+    }
 }
 
-/// Gives the process its orders and makes the connection's names.
-fn prepare(
-    config: &Config,
-    process: &mut WorkerProcess,
-    start: &Start,
-    mediasoup: &str,
-) -> Result<(Arguments, Welcome), StartError> {
-    let arguments = files::place(start)?;
-    process.give_orders(&Orders {
-        version: mediasoup,
-        pid: start.pid,
-        args: &arguments.args,
-    })?;
-    let welcome = Welcome {
-        connection: random_hex::<6>()?,
-        key: random_hex::<16>()?,
-        grace_seconds: config.grace.as_secs(),
-        window: config.window,
-        max_frame: config.max_message,
-        received: 0,
-        hand_over: None,
+async fn connect_virtual(
+    pod: &Pod,
+    mut greeting: Greeting,
+    reservation: &mut Reservation,
+    session: Option<Arc<Attendance>>,
+) -> Result<(), StartError> {
+    let placed = files::place(&greeting.start).map_err(StartError::from);
+    let arguments = greeting.or_refuse(placed).await?;
+    let own = !files::are_common(&arguments.args, pod.config().listen_infos);
+    let slots = match own {
+        true => {
+            let count = reservation.take_processes(pod.config().workers);
+            let slots = pod.take_slots(count);
+            let taken = (!slots.is_empty())
+                .then_some(slots)
+                .ok_or(StartError::NoProcess);
+            greeting.or_refuse(taken).await?
+        }
+        false => Vec::new(),
     };
-    Ok((arguments, welcome))
-}
+    let (welcome, ends) = greeting.greet(pod.config()).await?;
 
-/// Runs the connection; once the pod stops, the worker is told to end and soon after made to.
-async fn until_stopped(
-    pod: &Pod,
-    worker: &Kill,
-    connection: impl Future<Output = Result<End, LinkError>>,
-) -> Result<End, LinkError> {
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        result = &mut connection => return result,
-        () = pod.stopped() => {}
+    let group = match own {
+        true => pod.add_group(),
+        false => pod.members().clone(),
+    };
+    let id = pod.next_virtual_id();
+    let handed_over = ends.is_some();
+    let (output, from_pod) = mpsc::channel(ANSWERS);
+    let config = virtual_config(pod.config(), id.name(), greeting.start.pid, !own);
+    let sides = virtual_side::split(ends, output.clone(), from_pod, |application| {
+        Arc::new(Shell::new(
+            id,
+            pod.clone(),
+            group.clone(),
+            config,
+            application,
+        ))
+    })?;
+    let shell = sides.0.shell().clone();
+    for slot in slots {
+        let kept = Kept {
+            slot,
+            version: greeting.mediasoup.clone(),
+            args: arguments.args.clone(),
+            output: Some(output.clone()),
+        };
+        let mut ended = shell.exit();
+        let stop = async move {
+            // The shell lives as long as the connection does.
+            let _ = ended.wait_for(Option::is_some).await;
+        };
+        let (pod, group) = (pod.clone(), group.clone());
+        tokio::spawn(async move { keep(&pod, &group, kept, stop).await });
     }
-    worker.send(rustix::process::Signal::TERM.as_raw() as u8);
-    match timeout(END, connection).await {
-        Ok(result) => result,
-        Err(_) => Err(LinkError::Closed("the pod stops".into())),
-    }
+    group.attach(&shell);
+    let inventory = shell.inventory();
+    let place = Place::Virtual(id);
+    let session_name = session.as_ref().map(|session| session.name().to_owned());
+    let peer = greeting.peer;
+    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
+    let connection = dial.id();
+    let session = session_name.as_deref().unwrap_or_default();
+    tracing::info!(virtual_worker = id.0, session, own_members = own, connection, %peer, handed_over, "virtual worker given");
+    let stop = {
+        let shell = shell.clone();
+        move || shell.close()
+    };
+    carry(pod.clone(), place, socket, dial, sides, stop).await;
+    shell.close();
+    Ok(())
 }
 
-fn report(
-    pod: &Pod,
-    index: usize,
-    pid: u32,
-    connection: &str,
-    result: &Result<End, LinkError>,
-    exit: Option<Exit>,
-) {
-    match (exit, result) {
-        (Some(Exit::Code(code)), _) => {
-            tracing::info!(worker = index, pid, connection, code, "worker ended");
-        }
-        (Some(Exit::Signal(signal)), _) => {
-            tracing::warn!(worker = index, pid, connection, signal, "worker died");
-            pod.metrics().worker_deaths.inc();
-            pod.with_slot(index, |slot| slot.restarts += 1);
-        }
-        (None, Err(error @ LinkError::Lost { .. })) => {
-            tracing::warn!(worker = index, pid, connection, %error, "connection lost");
-            pod.metrics().lost.inc();
-        }
-        // Its application took its leave, or the pod does.
-        (None, Err(LinkError::Closed(reason))) => {
-            tracing::info!(worker = index, pid, connection, reason, "connection closed");
-        }
-        (None, Err(error)) => {
-            tracing::warn!(worker = index, pid, connection, %error, "connection ended");
-        }
-        (None, Ok(_)) => {}
-    }
-}
-
-async fn greet(socket: &mut Box<dyn Socket>, welcome: &Welcome) -> Result<(), StartError> {
-    let text = serde_json::to_string(welcome).map_err(std::io::Error::from)?;
-    socket
-        .send(Packet::Text(text))
-        .await
-        .map_err(StartError::Socket)
-}
-
-/// Closes a socket for good, saying why.
-pub async fn refuse(socket: &mut Box<dyn Socket>, reason: &str) {
-    let close = socket.send(Packet::close_final(reason));
-    let _ = timeout(Duration::from_secs(1), close).await;
-}
-
-fn random_hex<const BYTES: usize>() -> Result<String, StartError> {
-    let mut bytes = [0; BYTES];
-    let random = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&random, &mut bytes).map_err(|_| StartError::Randomness)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Whether the worker's own port can be had: on Linux also an outgoing connection may have it.
-fn rtc_port_is_free(addresses: &Addresses) -> bool {
-    addresses.listen.iter().all(|address| {
-        let at = (address.bind, addresses.rtc_port);
-        match UdpSocket::bind(at).and_then(|_| TcpListener::bind(at)) {
-            Ok(_) => true,
-            Err(error) => {
-                let (ip, port) = at;
-                tracing::warn!(%ip, port, %error, "a worker's port is taken: it uses the range");
-                false
-            }
-        }
-    })
-}
-
-/// The addresses of worker `index`.
-fn addresses(config: &Config, index: usize) -> Addresses {
-    let family = |ip: &IpAddr, v6| ip.is_ipv6() == v6;
-    let listen = config.media_ips().into_iter().map(|bind| {
-        let v6 = bind.is_ipv6();
-        let announced = config
-            .announced
-            .iter()
-            .find(|address| match address.parse() {
-                Ok(ip) => family(&ip, v6),
-                Err(_) => !v6, // a host name
-            });
-        let pipe = config.pipe_addresses.iter().find(|ip| family(ip, v6));
-        Address {
-            bind,
-            announced: announced.cloned(),
-            pipe: pipe.map(IpAddr::to_string),
-        }
-    });
-    Addresses {
-        listen: listen.collect(),
-        // `Config::check` has made sure that it exists.
-        rtc_port: config.rtc_port.saturating_add(index as u16),
-        range: config.rtc_port_range.clone(),
+/// The settings of a virtual worker's machine.
+fn virtual_config(
+    config: &Config,
+    name: String,
+    process_id: u32,
+    shared: bool,
+) -> mafalda_virtual_worker::Config {
+    // With the pod's listen infos the rewriter puts the pod's address of this family in place.
+    let listen_ip = match config.media_ips().first() {
+        Some(ip @ IpAddr::V6(_)) => ip.to_string(),
+        Some(_) | None => "127.0.0.1".to_owned(),
+    };
+    mafalda_virtual_worker::Config {
+        process_id,
+        name,
+        placement: config.placement,
+        watermark: config.watermark,
+        pipes: PipeSettings {
+            listen_ip,
+            ..config.pipes.clone()
+        },
+        member_server: (config.listen_infos == ListenInfos::Pod)
+            .then(|| OWN_WEBRTC_SERVER.to_owned()),
+        shared,
     }
 }

@@ -1,12 +1,17 @@
 //! The pod's HTTP API. Its description for programs is `openapi.json` beside this crate's manifest.
 
 mod access;
+mod body;
+mod drain;
+mod events;
+mod sessions;
 mod upgrade;
 mod worker;
 
 use crate::auth::Role;
 use crate::pod::{Pod, refusal};
 use crate::status;
+use crate::topology::topology;
 use access::allow;
 use mafalda_link::{Refusal, RefusalBody};
 use serde::Serialize;
@@ -34,14 +39,24 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
     let openapi = warp::path!("openapi.json").map(|| typed("application/json", OPENAPI.to_owned()));
     let status = warp::path!("v1" / "status")
         .and(warp::header::headers_cloned())
-        .and(with_pod)
+        .and(with_pod.clone())
         .map(status_reply);
+    let topology = warp::path!("v1" / "topology")
+        .and(warp::header::headers_cloned())
+        .and(with_pod)
+        .then(topology_reply);
     let probes = warp::get().and(livez.or(readyz).unify().or(metrics).unify());
-    let reads = warp::get().and(openapi.or(status).unify());
+    let reads = warp::get().and(openapi.or(status).unify().or(topology).unify());
     probes
         .or(reads)
         .unify()
-        .or(worker::route(pod, peer))
+        .or(sessions::routes(pod.clone()))
+        .unify()
+        .or(drain::routes(pod.clone()))
+        .unify()
+        .or(events::route(pod.clone()))
+        .unify()
+        .or(worker::routes(pod, peer))
         .unify()
         .recover(not_found)
         .unify()
@@ -67,10 +82,10 @@ pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
     let status = match error.code.as_str() {
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "forbidden" => StatusCode::FORBIDDEN,
-        "unknownConnection" => StatusCode::NOT_FOUND,
-        "versionMismatch" => StatusCode::CONFLICT,
+        "unknownConnection" | "unknownSession" => StatusCode::NOT_FOUND,
+        "versionMismatch" | "olderGeneration" | "otherGeneration" => StatusCode::CONFLICT,
         "tooManyWorkers" => StatusCode::TOO_MANY_REQUESTS,
-        "draining" => StatusCode::SERVICE_UNAVAILABLE,
+        "draining" | "tooManyConnections" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
     let mut response = json(status, &Refusal { error });
@@ -102,6 +117,13 @@ fn metrics(pod: Pod) -> Response {
 fn status_reply(headers: HeaderMap, pod: Pod) -> Response {
     match allow(&pod, &headers, READERS) {
         Ok(_) => json(StatusCode::OK, &status::status(&pod)),
+        Err(error) => refuse(&pod, error),
+    }
+}
+
+async fn topology_reply(headers: HeaderMap, pod: Pod) -> Response {
+    match allow(&pod, &headers, READERS) {
+        Ok(_) => json(StatusCode::OK, &topology(&pod).await),
         Err(error) => refuse(&pod, error),
     }
 }

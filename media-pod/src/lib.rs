@@ -4,6 +4,8 @@
 //! - [`Pod`] is the shared state: which workers there are, who has them, what may be asked for.
 //! - `slot` keeps one worker process alive and serves one connection after another on it.
 //! - `process`, `connection` and `translate` carry the channel between a connection and a process.
+//! - `members` keeps the workers that virtual workers share; `virtual_worker` moves messages between
+//!   an application, the machine of [`mafalda_virtual_worker`] and its members.
 //! - `http` answers requests; `auth` says who may ask.
 //!
 //! Nothing in here knows of Kubernetes.
@@ -17,14 +19,20 @@ mod cpu;
 mod http;
 mod inventory;
 mod listen_infos;
+mod members;
 mod metrics;
 mod pod;
 mod process;
+mod rtc_addresses;
 mod serve;
+mod sessions;
 mod slot;
 mod status;
+mod topology;
 mod translate;
+mod virtual_worker;
 
-pub use config::{Config, ConfigError, ListenInfos, Tls};
-pub use pod::Pod;
+pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
+pub use mafalda_virtual_worker::{PipeSettings, Placement};
+pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};

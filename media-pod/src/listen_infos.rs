@@ -71,6 +71,8 @@ pub struct Rewriter {
     is_free: fn(&Addresses) -> bool,
     /// The worker had its port: a server that it is yet to close may still be there.
     had_port: bool,
+    /// Whoever sends requests knows of the pod's own WebRtcServer: it is our virtual workers.
+    for_members: bool,
     port: Port,
     /// Transports on their way to a WebRtcServer that the worker refused, by request id, with the
     /// reason.
@@ -112,8 +114,18 @@ impl Rewriter {
             addresses,
             is_free,
             had_port: false,
+            for_members: false,
             port: Port::Free,
             stranded: HashMap::new(),
+        }
+    }
+
+    /// For a worker whose requests come from virtual workers: they place transports on the pod's own
+    /// WebRtcServer by its name, and their applications cannot.
+    pub fn for_members(self) -> Self {
+        Self {
+            for_members: true,
+            ..self
         }
     }
 
@@ -129,9 +141,11 @@ impl Rewriter {
         let rewritten = match request.method {
             Method::WorkerCreateWebrtcserver => self.create_webrtc_server(&request),
             Method::WorkerWebrtcserverClose => self.close_webrtc_server(&request),
-            Method::WebrtcserverDump => dump_webrtc_server(&request),
+            Method::WebrtcserverDump => self.dump_webrtc_server(&request),
             Method::RouterCreateWebrtctransport => self.create_webrtc_transport(&request),
-            Method::RouterCreateWebrtctransportWithServer => on_webrtc_server(&request),
+            Method::RouterCreateWebrtctransportWithServer => {
+                self.on_webrtc_server(&request, message)
+            }
             Method::RouterCreatePlaintransport => self.create_plain_transport(&request),
             Method::RouterCreatePipetransport => self.create_pipe_transport(&request),
             _ => Ok(ForWorker::Unchanged),
@@ -323,6 +337,33 @@ impl Rewriter {
         ))
     }
 
+    /// The application's own WebRtcServers pass; the pod's is there for members only.
+    fn on_webrtc_server(&mut self, request: &Request<'_>, message: &Bytes) -> Rewritten {
+        use fbs::web_rtc_transport::ListenRef;
+
+        let Some(BodyRef::RouterCreateWebRtcTransportRequest(body)) = request.body()? else {
+            return Err(Refusal::NoBody);
+        };
+        let ListenRef::ListenServer(listen) = body.options()?.listen()? else {
+            return Err(Refusal::NoBody);
+        };
+        match listen.web_rtc_server_id()? {
+            OWN_WEBRTC_SERVER if self.for_members => match self.need_own_server(request.id, &[]) {
+                Some(server) => Ok(instead([server, message.clone()])),
+                None => Ok(ForWorker::Unchanged),
+            },
+            OWN_WEBRTC_SERVER => Err(Refusal::NoServer),
+            _ => Ok(ForWorker::Unchanged),
+        }
+    }
+
+    fn dump_webrtc_server(&self, request: &Request<'_>) -> Rewritten {
+        match request.handler_id {
+            OWN_WEBRTC_SERVER if !self.for_members => Err(Refusal::NoServer),
+            _ => Ok(ForWorker::Unchanged),
+        }
+    }
+
     fn create_plain_transport(&mut self, request: &Request<'_>) -> Rewritten {
         let Some(BodyRef::RouterCreatePlainTransportRequest(body)) = request.body()? else {
             return Err(Refusal::NoBody);
@@ -430,29 +471,6 @@ fn create_server(id: u32, server: &str, listen_infos: Vec<ListenInfo>) -> Bytes 
             },
         ))),
     })
-}
-
-/// The application's own WebRtcServers pass; the pod's is not there.
-fn on_webrtc_server(request: &Request<'_>) -> Rewritten {
-    use fbs::web_rtc_transport::ListenRef;
-
-    let Some(BodyRef::RouterCreateWebRtcTransportRequest(body)) = request.body()? else {
-        return Err(Refusal::NoBody);
-    };
-    let ListenRef::ListenServer(listen) = body.options()?.listen()? else {
-        return Err(Refusal::NoBody);
-    };
-    match listen.web_rtc_server_id()? {
-        OWN_WEBRTC_SERVER => Err(Refusal::NoServer),
-        _ => Ok(ForWorker::Unchanged),
-    }
-}
-
-fn dump_webrtc_server(request: &Request<'_>) -> Rewritten {
-    match request.handler_id {
-        OWN_WEBRTC_SERVER => Err(Refusal::NoServer),
-        _ => Ok(ForWorker::Unchanged),
-    }
 }
 
 fn is_worker_dump(response: &Response<'_>) -> bool {

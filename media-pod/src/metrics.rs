@@ -56,6 +56,7 @@ impl From<Direction> for DirectionLabel {
 pub struct Metrics {
     registry: Registry,
     workers: Family<StateLabel, Gauge>,
+    virtual_workers: Gauge,
     cpu: Family<WorkerLabel, Gauge<f64, AtomicU64>>,
     carried: Family<KindLabel, Gauge>,
     to_worker: Carried,
@@ -87,6 +88,8 @@ struct Carried {
 pub struct Reading {
     /// Workers by state.
     pub workers: Vec<(&'static str, usize)>,
+    /// Virtual workers that applications have.
+    pub virtual_workers: usize,
     /// CPU share by worker.
     pub cpu: Vec<(usize, f64)>,
     /// Things carried by kind.
@@ -109,6 +112,8 @@ impl Default for Metrics {
             }};
         }
         let workers: Family<StateLabel, Gauge> = register!("workers", "Worker processes by state");
+        let virtual_workers: Gauge =
+            register!("virtual_workers", "Virtual workers that applications have");
         let cpu: Family<WorkerLabel, Gauge<f64, AtomicU64>> = register!(
             "worker_cpu",
             "Share of one core that a worker took in the last second",
@@ -152,6 +157,7 @@ impl Default for Metrics {
             to_application: carried_by(Direction::ToApplication),
             registry,
             workers,
+            virtual_workers,
             cpu,
             carried,
             refusals,
@@ -187,6 +193,7 @@ impl Metrics {
                 .get_or_create(&StateLabel { state })
                 .set(count as i64);
         }
+        self.virtual_workers.set(reading.virtual_workers as i64);
         self.cpu.clear();
         for (worker, share) in reading.cpu {
             self.cpu.get_or_create(&WorkerLabel { worker }).set(share);

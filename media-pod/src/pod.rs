@@ -1,14 +1,19 @@
 //! What the pod knows and shares: its workers, its connections, its limits.
 
 use crate::config::Config;
-use crate::connection::Resumption;
+use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
+use crate::members::{Kept, Members, VirtualId, keep};
 use crate::metrics::Metrics;
-use crate::slot::{self, Claim};
-use mafalda_link::RefusalBody;
+use crate::sessions::{Session, SessionError, Sessions, Wanted};
+use crate::slot;
+use mafalda_link::{MEDIASOUP_NPM, RefusalBody};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 /// What a worker process is doing.
@@ -19,28 +24,44 @@ pub enum SlotState {
     /// Its process waits for an application.
     Idle,
     /// It is an application's worker.
-    Busy(Busy),
+    Busy {
+        /// The connection's id.
+        connection: String,
+        /// What it carries.
+        inventory: Arc<Mutex<Inventory>>,
+    },
+    /// It is lent to virtual workers.
+    Member {
+        /// What it carries, pipes included.
+        inventory: Arc<Mutex<Inventory>>,
+    },
 }
 
-/// Whose a worker is.
-#[derive(Clone, Debug)]
-pub struct Busy {
-    /// The connection's id.
-    pub connection: String,
-    /// The application's address, as the pod sees it.
-    pub peer: String,
-    /// The process id under which the application knows its worker.
-    pub application_pid: u32,
-    /// The application's mediasoup version.
-    pub mediasoup: String,
-    /// Whether the connection has a socket.
-    pub connected: bool,
-    /// Whether the channel goes past the connection, application and pod being on one host.
-    pub handed_over: bool,
-    /// Since when.
-    pub since: SystemTime,
-    /// What it carries.
-    pub inventory: Arc<Mutex<Inventory>>,
+/// What an application was given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// The worker process of a slot.
+    Worker(usize),
+    /// A virtual worker.
+    Virtual(VirtualId),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker(slot) => slot.fmt(formatter),
+            Self::Virtual(id) => write!(formatter, "virtual-{}", id.0),
+        }
+    }
+}
+
+/// Which kind of worker an application asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// A worker process of its own.
+    Real,
+    /// A virtual worker.
+    Virtual,
 }
 
 /// One place for a worker process, with a port of its own.
@@ -56,23 +77,121 @@ pub struct Slot {
     pub restarts: u64,
     /// Whether it is promised to a connection.
     pub claimed: bool,
-    claims: mpsc::UnboundedSender<Claim>,
+    /// Where claims for it go; none for members.
+    claims: Option<mpsc::UnboundedSender<Claim>>,
 }
 
-/// A connection that may be resumed.
-pub struct Resumable {
+/// A connection of an application, which may be resumed.
+#[derive(Clone)]
+pub struct Connection {
     /// The secret that its client must show.
     pub key: String,
     /// Where the next socket goes.
     pub sockets: mpsc::Sender<Resumption>,
+    /// What the application was given.
+    pub place: Place,
+    /// The application's address, as the pod sees it.
+    pub peer: String,
+    /// The process id under which the application knows its worker.
+    pub application_pid: u32,
+    /// The application's mediasoup version.
+    pub mediasoup: String,
+    /// Whether the connection has a socket.
+    pub connected: bool,
+    /// Whether the channel goes past the connection, application and pod being on one host.
+    pub handed_over: bool,
+    /// Since when.
+    pub since: SystemTime,
+    /// What the application has on it.
+    pub inventory: Arc<Mutex<Inventory>>,
+    /// The session that it is of.
+    pub session: Option<Arc<Attendance>>,
+}
+
+impl State {
+    fn takes_new(&self) -> bool {
+        !self.stopping && self.drain.phase == Phase::Active
+    }
+}
+
+impl Slot {
+    fn new(claims: Option<mpsc::UnboundedSender<Claim>>) -> Self {
+        Self {
+            state: SlotState::Starting,
+            pid: None,
+            cpu: 0.0,
+            restarts: 0,
+            claimed: false,
+            claims,
+        }
+    }
 }
 
 #[derive(Default)]
 struct State {
     slots: BTreeMap<usize, Slot>,
-    connections: HashMap<String, Resumable>,
+    connections: HashMap<String, Connection>,
     workers_of: HashMap<String, usize>,
-    draining: bool,
+    /// Worker processes that connections have, or will have, for themselves.
+    processes: usize,
+    /// Members of single applications.
+    own_groups: Vec<Weak<Members>>,
+    sessions: Sessions,
+    drain: Drain,
+    /// The pod is about to end.
+    stopping: bool,
+}
+
+/// Whether a pod is used, by the will of whoever runs it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// It takes what comes.
+    #[default]
+    Active,
+    /// It takes nothing new.
+    Cordoned,
+    /// It takes nothing new and shall be empty at the deadline.
+    Draining,
+}
+
+/// How far a pod is from its end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// What is taken.
+    pub phase: Phase,
+    /// When it shall be empty, in seconds since 1970.
+    pub deadline: Option<u64>,
+}
+
+/// An application's place in a session, given back when dropped.
+pub struct Attendance {
+    pod: Pod,
+    name: String,
+    serial: u64,
+}
+
+impl Attendance {
+    /// The session's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        let mut state = self.pod.state();
+        state.sessions.disconnect(&self.name, self.serial, now());
+        drop(state);
+        self.pod.changed();
+    }
+}
+
+/// The time since 1970.
+fn now() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// The pod's shared state. Cheap to clone.
@@ -83,6 +202,11 @@ struct Inner {
     config: Config,
     metrics: Metrics,
     state: Mutex<State>,
+    /// The workers that virtual workers share.
+    members: Arc<Members>,
+    virtual_ids: AtomicU64,
+    /// Goes up when something has changed that others wait for.
+    changes: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
 
@@ -90,11 +214,25 @@ struct Inner {
 pub struct Reservation {
     pod: Pod,
     client: String,
+    /// Worker processes that are its own.
+    processes: usize,
+}
+
+impl Reservation {
+    /// Asks for worker processes of its own; returns how many it got.
+    pub fn take_processes(&mut self, wanted: usize) -> usize {
+        let mut state = self.pod.state();
+        let got = wanted.min(self.pod.free_processes(&state));
+        state.processes += got;
+        self.processes += got;
+        got
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.pod.state();
+        state.processes -= self.processes;
         if let Some(count) = state.workers_of.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
@@ -119,6 +257,9 @@ impl Pod {
             config,
             metrics: Metrics::default(),
             state: Mutex::default(),
+            members: Arc::new(Members::new(true)),
+            virtual_ids: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         }))
     }
@@ -138,25 +279,88 @@ impl Pod {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The workers that virtual workers share.
+    pub fn members(&self) -> &Arc<Members> {
+        &self.0.members
+    }
+
+    /// The workers of one application that needs its own.
+    pub fn add_group(&self) -> Arc<Members> {
+        let group = Arc::new(Members::new(false));
+        self.state().own_groups.push(Arc::downgrade(&group));
+        group
+    }
+
+    /// All members, the shared ones first.
+    pub fn groups(&self) -> Vec<Arc<Members>> {
+        let mut state = self.state();
+        state.own_groups.retain(|group| group.strong_count() > 0);
+        let own = state.own_groups.iter().filter_map(Weak::upgrade);
+        [self.members().clone()].into_iter().chain(own).collect()
+    }
+
+    /// A name for one more virtual worker.
+    pub fn next_virtual_id(&self) -> VirtualId {
+        VirtualId(self.0.virtual_ids.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Starts the workers that are kept running.
     pub fn start_workers(&self) {
         for index in 0..self.config().workers {
-            self.add_slot(&mut self.state(), index, true);
+            match self.config().mode {
+                Mode::Real => self.add_slot(&mut self.state(), index, true),
+                Mode::Virtual => {
+                    self.state().slots.insert(index, Slot::new(None));
+                    let kept = Kept {
+                        slot: index,
+                        version: MEDIASOUP_NPM.to_owned(),
+                        args: vec!["--logLevel=error".to_owned()],
+                        output: None,
+                    };
+                    let (pod, stop) = (self.clone(), self.clone());
+                    let stop = async move { stop.stopped().await };
+                    tokio::spawn(async move {
+                        keep(&pod, pod.members(), kept, stop).await;
+                    });
+                }
+            }
         }
     }
 
     fn add_slot(&self, state: &mut State, index: usize, permanent: bool) {
         let (claims, receiver) = mpsc::unbounded_channel();
-        let slot = Slot {
-            state: SlotState::Starting,
-            pid: None,
-            cpu: 0.0,
-            restarts: 0,
-            claimed: false,
-            claims,
-        };
-        state.slots.insert(index, slot);
+        state.slots.insert(index, Slot::new(Some(claims)));
         tokio::spawn(slot::run(self.clone(), index, permanent, receiver));
+    }
+
+    /// Takes `count` slots for processes that a reservation has.
+    pub fn take_slots(&self, count: usize) -> Vec<usize> {
+        let mut state = self.state();
+        let mut take = || {
+            let index = self.free_slot(&state);
+            state.slots.insert(index, Slot::new(None));
+            index
+        };
+        (0..count).map(|_| take()).collect()
+    }
+
+    /// Reservations bound how many there are.
+    fn free_slot(&self, state: &State) -> usize {
+        let mut index = self.config().workers;
+        while state.slots.contains_key(&index) {
+            index += 1;
+        }
+        index
+    }
+
+    /// How many more processes connections may have for themselves.
+    fn free_processes(&self, state: &State) -> usize {
+        let config = self.config();
+        let shared = match config.mode {
+            Mode::Real => 0,
+            Mode::Virtual => config.workers,
+        };
+        config.max_workers.saturating_sub(shared + state.processes)
     }
 
     /// Takes the slot away, once its task has ended.
@@ -181,18 +385,27 @@ impl Pod {
             .collect()
     }
 
-    /// Counts `client`'s wish for one more worker against the limits.
-    pub fn reserve(&self, client: &str, limit: Option<usize>) -> Result<Reservation, RefusalBody> {
+    /// Counts `client`'s wish for one more worker against the limits; `of_session`: for a session that
+    /// is here.
+    pub fn reserve(
+        &self,
+        client: &str,
+        limit: Option<usize>,
+        mode: Mode,
+        of_session: bool,
+    ) -> Result<Reservation, RefusalBody> {
         let config = self.config();
         let mut state = self.state();
-        if state.draining {
+        // A session that is here goes on until it is moved: its applications may come back.
+        if state.stopping || !of_session && !state.takes_new() {
             return Err(refusal(
                 "draining",
                 "this pod takes no new workers, as it is about to stop: try another",
             ));
         }
         let all: usize = state.workers_of.values().sum();
-        if all >= config.max_workers {
+        let processes = usize::from(mode == Mode::Real);
+        if all >= config.max_workers || processes > self.free_processes(&state) {
             return Err(refusal(
                 "tooManyWorkers",
                 format!(
@@ -216,9 +429,11 @@ impl Pod {
             ));
         }
         *count += 1;
+        state.processes += processes;
         Ok(Reservation {
             pod: self.clone(),
             client: client.to_owned(),
+            processes,
         })
     }
 
@@ -226,38 +441,41 @@ impl Pod {
     pub fn give_worker(&self, claim: Claim) {
         let mut state = self.state();
         let find = |state: &State, idle: bool| {
-            let mut free = state
-                .slots
-                .iter()
-                .filter(|(_, slot)| !slot.claimed && matches!(slot.state, SlotState::Idle) == idle);
+            let mut free = state.slots.iter().filter(|(_, slot)| {
+                slot.claims.is_some()
+                    && !slot.claimed
+                    && matches!(slot.state, SlotState::Idle) == idle
+            });
             free.next().map(|(index, _)| *index)
         };
         let index = find(&state, true)
             .or_else(|| find(&state, false))
             .unwrap_or_else(|| {
-                // Claims hold a reservation, so that `max_workers` bounds this.
-                let mut index = self.config().workers;
-                while state.slots.contains_key(&index) {
-                    index += 1;
-                }
+                let index = self.free_slot(&state);
                 self.add_slot(&mut state, index, false);
                 index
             });
         if let Some(slot) = state.slots.get_mut(&index) {
             slot.claimed = true;
-            // A claim that its slot's task does not take is dropped: its socket closes.
-            let _ = slot.claims.send(claim);
+            if let Some(claims) = &slot.claims {
+                // A claim that its slot's task does not take is dropped: its socket closes.
+                let _ = claims.send(claim);
+            }
         }
     }
 
     /// Lets a connection be resumed.
-    pub fn add_connection(&self, id: &str, resumable: Resumable) {
-        self.state().connections.insert(id.to_owned(), resumable);
+    pub fn add_connection(&self, id: &str, connection: Connection) {
+        self.state().connections.insert(id.to_owned(), connection);
+        self.changed();
     }
 
     /// The connection is over.
     pub fn remove_connection(&self, id: &str) {
-        self.state().connections.remove(id);
+        let connection = self.state().connections.remove(id);
+        // Outside of the lock: it may be the last of a session's.
+        drop(connection);
+        self.changed();
     }
 
     /// Whether there is such a connection.
@@ -273,19 +491,143 @@ impl Pod {
         same.then(|| connection.sockets.clone())
     }
 
+    /// The connection has a socket, or has not.
+    pub fn set_connected(&self, id: &str, is: bool) {
+        if let Some(connection) = self.state().connections.get_mut(id) {
+            connection.connected = is;
+        }
+        self.changed();
+    }
+
+    /// Looks at every connection.
+    pub fn each_connection<T>(&self, mut look: impl FnMut(&str, &Connection) -> T) -> Vec<T> {
+        let state = self.state();
+        let connections = state.connections.iter();
+        connections
+            .map(|(id, connection)| look(id, connection))
+            .collect()
+    }
+
+    /// Looks at one connection.
+    pub fn with_connection<T>(&self, id: &str, look: impl FnOnce(&Connection) -> T) -> Option<T> {
+        self.state().connections.get(id).map(look)
+    }
+
+    /// Whether no application has, or is about to get, a worker.
+    pub fn is_unused(&self) -> bool {
+        let state = self.state();
+        state.connections.is_empty() && state.workers_of.is_empty()
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.state().connections.len()
     }
 
-    /// Takes no new workers from now on.
-    pub fn drain(&self) {
-        self.state().draining = true;
+    /// Something has changed that others wait for.
+    fn changed(&self) {
+        self.0.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Whether new workers are refused.
+    /// Tells of changes of sessions, of the drain, of connections and of workers.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// The pod ends soon: it takes no new workers from now on.
+    pub fn retire(&self) {
+        self.state().stopping = true;
+        self.changed();
+    }
+
+    /// Whether new workers and sessions are refused.
     pub fn is_draining(&self) -> bool {
-        self.state().draining
+        !self.state().takes_new()
+    }
+
+    /// How far the pod is from its end.
+    pub fn drain(&self) -> Drain {
+        self.state().drain
+    }
+
+    /// Takes nothing new any more, or again; `time` from now it shall be empty.
+    pub fn set_drain(&self, phase: Phase, time: Option<Duration>) -> Drain {
+        let drain = Drain {
+            phase,
+            deadline: time.map(|time| now().saturating_add(time).as_secs()),
+        };
+        self.state().drain = drain;
+        self.changed();
+        drain
+    }
+
+    /// Makes a session, or raises the generation of one that is here. True if it is new.
+    ///
+    /// # Errors
+    /// See [`Sessions::put`].
+    pub fn put_session(&self, name: &str, wanted: Wanted) -> Result<bool, SessionError> {
+        let mut state = self.state();
+        let takes_new = state.takes_new();
+        let is_new = state.sessions.put(name, wanted, takes_new, now())?;
+        drop(state);
+        self.changed();
+        Ok(is_new)
+    }
+
+    /// Ends a session and what its applications have.
+    ///
+    /// # Errors
+    /// See [`Sessions::delete`].
+    pub fn delete_session(&self, name: &str, generation: Option<u64>) -> Result<(), SessionError> {
+        let (ended, of_session) = {
+            let mut state = self.state();
+            let ended = state.sessions.delete(name, generation, now())?;
+            let connections = state.connections.values();
+            let of_session = connections.filter(|connection| {
+                let session = connection.session.as_ref();
+                session.is_some_and(|session| session.serial == ended.serial)
+            });
+            let places: Vec<Place> = of_session.map(|connection| connection.place).collect();
+            (ended, places)
+        };
+        tracing::info!(
+            session = name,
+            generation = ended.generation,
+            "session ended"
+        );
+        for group in self.groups() {
+            for shell in group.virtual_workers() {
+                if of_session.contains(&Place::Virtual(shell.id())) {
+                    shell.close();
+                }
+            }
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// An application's place in a session; `generation` is the one that it means, if it says so.
+    ///
+    /// # Errors
+    /// See [`Sessions::connect`].
+    pub fn attend(&self, name: &str, generation: Option<u64>) -> Result<Attendance, SessionError> {
+        let serial = self.state().sessions.connect(name, generation)?;
+        self.changed();
+        Ok(Attendance {
+            pod: self.clone(),
+            name: name.to_owned(),
+            serial,
+        })
+    }
+
+    /// The session of a name.
+    pub fn session(&self, name: &str) -> Option<Session> {
+        self.state().sessions.get(name).cloned()
+    }
+
+    /// All sessions, by name.
+    pub fn sessions(&self) -> Vec<Session> {
+        self.state().sessions.all()
     }
 
     /// Ends every worker.
@@ -303,8 +645,9 @@ impl Pod {
     /// Whether every worker that is to be kept running is there, and new ones are taken.
     pub fn is_ready(&self) -> bool {
         let state = self.state();
-        let running = state.slots.values().filter(|slot| slot.pid.is_some());
-        !state.draining && running.count() >= self.config().workers
+        let kept = state.slots.range(..self.config().workers);
+        let running = kept.filter(|(_, slot)| slot.pid.is_some());
+        state.takes_new() && running.count() == self.config().workers
     }
 }
 

@@ -82,11 +82,11 @@ pub async fn run(
     let tls = pod.config().tls.as_ref().map(tls_acceptor).transpose();
     let tls = tls.map_err(io::Error::other)?;
     pod.start_workers();
-    tokio::spawn(sample_cpu(pod.clone()));
+    tokio::spawn(each_second(pod.clone()));
     let accepting = tokio::spawn(accept(pod.clone(), listener, tls));
     let gentle = async {
         shutdown.gentle.await;
-        pod.drain();
+        pod.retire();
         let seconds = pod.config().stop_after.as_secs();
         tracing::info!(
             connections = pod.connections(),
@@ -94,7 +94,7 @@ pub async fn run(
             "stopping, no new workers"
         );
         let empty = async {
-            while pod.connections() > 0 {
+            while !pod.is_unused() {
                 sleep(Duration::from_millis(100)).await;
             }
         };
@@ -104,7 +104,7 @@ pub async fn run(
         () = gentle => {}
         () = shutdown.now => {}
     }
-    pod.drain();
+    pod.retire();
     pod.stop();
     // Each slot ends its worker and goes.
     let ended = async {
@@ -118,7 +118,8 @@ pub async fn run(
     Ok(())
 }
 
-async fn sample_cpu(pod: Pod) {
+/// Samples what CPU time workers take, and tells virtual workers of that and of the time.
+async fn each_second(pod: Pod) {
     let mut sampler = CpuSampler::default();
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,6 +134,9 @@ async fn sample_cpu(pod: Pod) {
         for (index, pid) in pod.each_slot(|index, slot| (index, slot.pid)) {
             let share = pid.and_then(|pid| shares.get(&pid)).copied();
             pod.with_slot(index, |slot| slot.cpu = share.unwrap_or(0.0));
+        }
+        for group in pod.groups() {
+            group.on_second(&shares);
         }
     }
 }

@@ -1,27 +1,11 @@
 //! Keeps one worker process alive and serves one connection after another with it.
 
-use crate::connection;
-use crate::pod::{Pod, Reservation, SlotState};
+use crate::connection::{self, Claim};
+use crate::pod::{Pod, SlotState};
 use crate::process::WorkerProcess;
-use mafalda_link::{Socket, Start};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-
-/// An application's wish for a worker.
-pub struct Claim {
-    /// Its socket, past the hello.
-    pub socket: Box<dyn Socket>,
-    /// How to start the worker.
-    pub start: Start,
-    /// The application's mediasoup version.
-    pub mediasoup: String,
-    /// The application's address.
-    pub peer: SocketAddr,
-    /// Its right to a worker.
-    pub reservation: Reservation,
-}
 
 /// A process that lived shorter than this on standby is not replaced at once: something is wrong.
 const SHORT_LIFE: Duration = Duration::from_secs(1);

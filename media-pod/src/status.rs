@@ -1,11 +1,15 @@
 //! What `GET /v1/status` answers, and what metrics read off the pod.
 
-use crate::inventory::Carries;
+use crate::config::Identity;
+use crate::inventory::{Carries, Inventory};
 use crate::metrics::Reading;
-use crate::pod::{Pod, Slot, SlotState};
+use crate::pod::{Connection, Drain, Mode, Place, Pod, Slot, SlotState};
+use crate::sessions::Session;
 use mafalda_link::{MEDIASOUP_CRATE, MEDIASOUP_NPM};
+use mafalda_virtual_worker::Placement;
 use serde::Serialize;
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// The pod at a moment.
@@ -14,10 +18,28 @@ use std::time::SystemTime;
 pub struct Status {
     version: &'static str,
     mediasoup: Versions,
+    pod: Identity,
     draining: bool,
+    drain: Drain,
+    sessions: Vec<SessionStatus>,
     listen_infos: &'static str,
+    /// Whether applications that ask for no kind of worker get a virtual one.
+    #[serde(rename = "virtual")]
+    is_virtual: bool,
+    placement: &'static str,
     workers: Vec<WorkerStatus>,
+    virtual_workers: Vec<VirtualWorkerStatus>,
     connections: Connections,
+}
+
+/// A session and what it has here.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStatus {
+    #[serde(flatten)]
+    session: Session,
+    state: &'static str,
+    carries: Carries,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,6 +70,15 @@ struct WorkerStatus {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+struct VirtualWorkerStatus {
+    id: u64,
+    session: Option<String>,
+    connection: ConnectionStatus,
+    carries: Carries,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ConnectionStatus {
     id: String,
     peer: String,
@@ -63,83 +94,160 @@ fn state_word(slot: &Slot) -> &'static str {
     match slot.state {
         SlotState::Starting => "starting",
         SlotState::Idle => "idle",
-        SlotState::Busy(_) => "busy",
+        SlotState::Busy { .. } => "busy",
+        SlotState::Member { .. } => "member",
     }
 }
 
+/// What a worker process carries, pipes between members included.
 fn carries(slot: &Slot) -> Carries {
     match &slot.state {
-        SlotState::Busy(busy) => {
-            let inventory = busy.inventory.lock();
-            inventory.unwrap_or_else(PoisonError::into_inner).carries()
-        }
+        SlotState::Busy { inventory, .. } | SlotState::Member { inventory } => count(inventory),
         SlotState::Starting | SlotState::Idle => Carries::default(),
     }
 }
 
-fn worker_status(pod: &Pod, index: usize, slot: &Slot) -> WorkerStatus {
-    let connection = match &slot.state {
-        SlotState::Busy(busy) => Some(ConnectionStatus {
-            id: busy.connection.clone(),
-            peer: busy.peer.clone(),
-            application_pid: busy.application_pid,
-            mediasoup: busy.mediasoup.clone(),
-            connected: busy.connected,
-            handed_over: busy.handed_over,
-            since: busy
-                .since
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |time| time.as_secs()),
+fn count(inventory: &Mutex<Inventory>) -> Carries {
+    let inventory = inventory.lock();
+    inventory.unwrap_or_else(PoisonError::into_inner).carries()
+}
+
+fn connection_status(id: &str, connection: &Connection) -> ConnectionStatus {
+    ConnectionStatus {
+        id: id.to_owned(),
+        peer: connection.peer.clone(),
+        application_pid: connection.application_pid,
+        mediasoup: connection.mediasoup.clone(),
+        connected: connection.connected,
+        handed_over: connection.handed_over,
+        since: connection
+            .since
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs()),
+    }
+}
+
+fn virtual_worker_status(id: &str, connection: &Connection) -> Option<VirtualWorkerStatus> {
+    match connection.place {
+        Place::Worker(_) => None,
+        Place::Virtual(virtual_id) => Some(VirtualWorkerStatus {
+            id: virtual_id.0,
+            session: connection
+                .session
+                .as_ref()
+                .map(|session| session.name().to_owned()),
+            connection: connection_status(id, connection),
+            carries: count(&connection.inventory),
         }),
-        SlotState::Starting | SlotState::Idle => None,
+    }
+}
+
+/// The sessions now.
+pub fn sessions(pod: &Pod) -> Vec<SessionStatus> {
+    let mut carries: HashMap<String, Carries> = HashMap::new();
+    pod.each_connection(|_, connection| {
+        if let Some(session) = &connection.session {
+            let all = carries.entry(session.name().to_owned()).or_default();
+            *all += count(&connection.inventory);
+        }
+    });
+    let status = |session: Session| SessionStatus {
+        state: "active",
+        carries: carries.remove(&session.name).unwrap_or_default(),
+        session,
     };
-    WorkerStatus {
+    pod.sessions().into_iter().map(status).collect()
+}
+
+/// One session now.
+pub fn session(pod: &Pod, name: &str) -> Option<SessionStatus> {
+    let session = pod.session(name)?;
+    let mut carries = Carries::default();
+    pod.each_connection(|_, connection| {
+        let of = connection.session.as_ref().map(|session| session.name());
+        if of == Some(name) {
+            carries += count(&connection.inventory);
+        }
+    });
+    Some(SessionStatus {
+        state: "active",
+        carries,
+        session,
+    })
+}
+
+/// The pod now.
+pub fn status(pod: &Pod) -> Status {
+    let mut real = HashMap::new();
+    let mut virtual_workers = Vec::new();
+    let mut connections = Connections::default();
+    pod.each_connection(|id, connection| {
+        match connection.connected {
+            true => connections.attached += 1,
+            false => connections.detached += 1,
+        }
+        match virtual_worker_status(id, connection) {
+            Some(status) => virtual_workers.push(status),
+            None => drop(real.insert(id.to_owned(), connection_status(id, connection))),
+        }
+    });
+    virtual_workers.sort_by_key(|status| status.id);
+    let workers = pod.each_slot(|index, slot| WorkerStatus {
         index,
         pid: slot.pid,
         state: state_word(slot),
         cpu: (slot.cpu * 1000.0).round() / 1000.0,
         rtc_port: pod.config().rtc_port.saturating_add(index as u16),
-        connection,
+        connection: match &slot.state {
+            SlotState::Busy { connection, .. } => real.remove(connection),
+            _ => None,
+        },
         carries: carries(slot),
         restarts: slot.restarts,
-    }
-}
-
-/// The pod now.
-pub fn status(pod: &Pod) -> Status {
-    let workers = pod.each_slot(|index, slot| worker_status(pod, index, slot));
-    let mut connections = Connections::default();
-    for connection in workers
-        .iter()
-        .filter_map(|worker| worker.connection.as_ref())
-    {
-        match connection.connected {
-            true => connections.attached += 1,
-            false => connections.detached += 1,
-        }
-    }
+    });
     Status {
         version: env!("CARGO_PKG_VERSION"),
         mediasoup: Versions {
             npm: MEDIASOUP_NPM,
             rust: MEDIASOUP_CRATE,
         },
+        pod: pod.config().identity.clone(),
         draining: pod.is_draining(),
+        drain: pod.drain(),
+        sessions: sessions(pod),
         listen_infos: pod.config().listen_infos.as_str(),
+        is_virtual: pod.config().mode == Mode::Virtual,
+        placement: placement_word(pod.config().placement),
         workers,
+        virtual_workers,
         connections,
+    }
+}
+
+fn placement_word(placement: Placement) -> &'static str {
+    match placement {
+        Placement::Pack => "pack",
+        Placement::Spread => "spread",
     }
 }
 
 /// The pod now, for `/metrics`.
 pub fn reading(pod: &Pod) -> Reading {
-    let slots = pod.each_slot(|index, slot| (index, state_word(slot), slot.cpu, carries(slot)));
-    let count = |state| slots.iter().filter(|slot| slot.1 == state).count();
-    let total = |of: fn(&Carries) -> u64| slots.iter().map(|slot| of(&slot.3)).sum::<u64>();
+    let slots = pod.each_slot(|index, slot| (index, state_word(slot), slot.cpu));
+    let count_state = |state| slots.iter().filter(|slot| slot.1 == state).count();
+    // What applications have: pipes between members are none of it.
+    let carried =
+        pod.each_connection(|_, connection| (connection.place, count(&connection.inventory)));
+    let total =
+        |of: fn(&Carries) -> u64| carried.iter().map(|(_, carries)| of(carries)).sum::<u64>();
+    let virtual_workers = carried
+        .iter()
+        .filter(|(place, _)| matches!(place, Place::Virtual(_)));
     Reading {
-        workers: ["starting", "idle", "busy"]
-            .map(|state| (state, count(state)))
+        workers: ["starting", "idle", "busy", "member"]
+            .map(|state| (state, count_state(state)))
             .to_vec(),
+        virtual_workers: virtual_workers.count(),
         cpu: slots.iter().map(|slot| (slot.0, slot.2)).collect(),
         carried: vec![
             ("router", total(|carries| carries.routers)),

@@ -69,19 +69,9 @@ impl Translator {
                     break;
                 }
             };
-            match check(&message).and_then(|()| self.rewrite_request(&message)) {
-                Ok(ForWorker::Unchanged) => {
-                    self.with_inventory(|inventory| inventory.observe_request(&message));
-                    result.to_worker.push(message);
-                }
-                Ok(ForWorker::Instead(instead)) => {
-                    self.with_inventory(|inventory| {
-                        instead
-                            .iter()
-                            .for_each(|message| inventory.observe_request(message));
-                    });
-                    result.to_worker.extend(instead);
-                }
+            match check(&message).and_then(|()| self.to_worker(&message)) {
+                Ok(ForWorker::Unchanged) => result.to_worker.push(message),
+                Ok(ForWorker::Instead(instead)) => result.to_worker.extend(instead),
                 Ok(ForWorker::Answer(answer)) => result.to_application.push(answer),
                 Err(error) => {
                     result.complain(&error);
@@ -98,11 +88,30 @@ impl Translator {
         result
     }
 
-    fn rewrite_request(&mut self, message: &Bytes) -> Result<ForWorker, ViewError> {
-        match &mut self.rewriter {
-            Some(rewriter) => rewriter.on_request(message),
-            None => Ok(ForWorker::Unchanged),
-        }
+    /// Takes one message that was checked already, or that is our own.
+    ///
+    /// # Errors
+    /// It is no message of the channel.
+    pub fn to_worker(&mut self, message: &Bytes) -> Result<ForWorker, ViewError> {
+        let rewritten = match &mut self.rewriter {
+            Some(rewriter) => rewriter.on_request(message)?,
+            None => ForWorker::Unchanged,
+        };
+        self.with_inventory(|inventory| match &rewritten {
+            ForWorker::Unchanged => inventory.observe_request(message),
+            ForWorker::Instead(instead) => {
+                for message in instead {
+                    inventory.observe_request(message);
+                }
+            }
+            ForWorker::Answer(_) => {}
+        });
+        Ok(rewritten)
+    }
+
+    /// What the worker carries.
+    pub fn inventory(&self) -> Arc<Mutex<Inventory>> {
+        self.inventory.clone()
     }
 
     /// Takes messages of the worker; returns those for the application and how many there were.

@@ -1,13 +1,14 @@
 // mediasoup's own Node suite, from the installed npm package, through the relay: every
 // test it has must run and pass.
-//   node upstream/run.js            against pods of one and of two workers
+//   node upstream/run.js            against pods, with real and with virtual workers
+//   node upstream/run.js 'of 3'     against those whose title has these words
 //   node upstream/run.js --local    against the worker itself, as a control
 import assert from 'node:assert/strict';
 import { cp, copyFile, readFile, realpath, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { makeCertificate } from '../lib/certificate.js';
 import { start } from '../lib/process.js';
-import { startPod } from '../lib/pod.js';
+import { startVirtualPod } from '../lib/pod.js';
 import { program } from '../lib/programs.js';
 import { Scope } from '../lib/scope.js';
 import { temporaryDirectory } from '../lib/temporary.js';
@@ -21,7 +22,9 @@ const nodeModules = path.join(here, '../node_modules');
 /** jest leaves out what lies below a folder named node_modules: the package is copied. */
 async function copyPackage(owner) {
   const root = await realpath(await temporaryDirectory(owner));
-  await cp(path.join(nodeModules, 'mediasoup'), path.join(root, 'mediasoup'), { recursive: true });
+  await cp(path.join(nodeModules, 'mediasoup'), path.join(root, 'mediasoup'), {
+    recursive: true,
+  });
   await symlink(nodeModules, path.join(root, 'node_modules'));
   await copyFile(path.join(here, 'jest.config.cjs'), path.join(root, 'mediasoup/jest.config.cjs'));
   // The certificate that one test names is not part of the package.
@@ -72,6 +75,37 @@ async function runSuite(owner, title, root, env) {
   }
 }
 
+/** On one host the pod takes the channel's ends over; with it off, the connection carries them. */
+const carried = { MAFALDA_HAND_OVER: 'off' };
+
+/** The pods that the suite runs against. */
+function pods() {
+  const real = [
+    {
+      title: 'a real worker, its channel carried',
+      workers: 1,
+      args: ['--virtual', 'off'],
+      env: carried,
+    },
+    {
+      title: 'a real worker, its channel handed over',
+      workers: 2,
+      args: ['--virtual', 'off'],
+      env: {},
+    },
+  ];
+  const virtual = [1, 3, 5].flatMap((workers) =>
+    ['pack', 'spread'].map((placement) => ({
+      title: `a virtual worker of ${workers}, ${placement}`,
+      workers,
+      args: ['--placement', placement],
+      // Each way is the hard one for something.
+      env: placement === 'pack' ? carried : {},
+    })),
+  );
+  return [...real, ...virtual];
+}
+
 const scope = new Scope();
 try {
   const root = await copyPackage(scope);
@@ -80,17 +114,17 @@ try {
       MEDIASOUP_WORKER_BIN: program('mafalda-media-worker'),
     });
   } else {
-    // On one host the pod takes the channel's ends over; with it off, the connection carries them.
-    for (const { workers, handOver } of [
-      { workers: 1, handOver: 'off' },
-      { workers: 2, handOver: 'on' },
-    ]) {
-      const pod = await startPod(scope, { workers, args: ['--listen-infos', 'application'] });
-      const title = `through a pod of --workers ${workers}, hand-over ${handOver}`;
+    const only = process.argv[2];
+    for (const { title, workers, args, env } of pods()) {
+      if (only && !title.includes(only)) continue;
+      const pod = await startVirtualPod(scope, {
+        workers,
+        args: ['--listen-infos', 'application', ...args],
+      });
       await runSuite(scope, title, root, {
         MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
         MAFALDA_URL: pod.webSocketUrl,
-        MAFALDA_HAND_OVER: handOver,
+        ...env,
       });
       await pod.stop();
     }

@@ -19,6 +19,9 @@ mafalda-worker: runs a mediasoup worker in a media pod. It is not started by han
 names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
 
   MAFALDA_URL    where the pod is: ws[s]://host:port (default ws://127.0.0.1:4400)
+  MAFALDA_MODE   `virtual`: a worker that spans all of the pod's; `real`: one process of its own
+                 (default: as the pod is set, virtual). The path of MAFALDA_URL says it too:
+                 ws://host:port/v1/worker/virtual or …/real
   MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one; default none)
   MAFALDA_CA     a PEM file of authorities to trust, for wss (default: the system's)
   MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host (default on)

@@ -99,8 +99,12 @@ pub async fn pod_gone(stream: Option<UnixStream>) -> io::Result<()> {
 /// The pod to connect to, and what to show there.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// `ws://host:port` or `wss://host:port`, perhaps with a path before `/v1/worker`.
+    /// `ws://host:port` or `wss://host:port`, perhaps with a path before `/v1/worker`, or a path to
+    /// one kind of worker, `/v1/worker/virtual` or `/v1/worker/real`, or to a session,
+    /// `/v1/sessions/{name}`.
     pub url: Url,
+    /// The kind of worker that is asked for, `virtual` or `real`; else the pod decides.
+    pub mode: Option<String>,
     /// The token, if the pod wants one.
     pub token: Option<String>,
     /// A PEM file of certificate authorities to trust instead of the system's.
@@ -168,9 +172,42 @@ impl From<ConnectError> for DialError {
     }
 }
 
+/// The kinds of worker that a client may ask for.
+const MODES: [&str; 2] = ["virtual", "real"];
+
+/// Where a pod gives workers, of the path that the user wrote.
+fn worker_path(written: &str, mode: Option<&str>) -> String {
+    const WORKER: &str = "/v1/worker";
+
+    let written = written.trim_end_matches('/');
+    // A session's workers are virtual.
+    let parts: Vec<&str> = written.rsplitn(3, '/').collect();
+    match parts[..] {
+        ["worker", _, before] if before.ends_with("/v1/sessions") => return written.to_owned(),
+        [_, "sessions", before] if before.ends_with("/v1") => return format!("{written}/worker"),
+        _ => {}
+    }
+    let of_kind = MODES.map(|mode| format!("{WORKER}/{mode}"));
+    let kind = of_kind.iter().find(|kind| written.ends_with(kind.as_str()));
+    let (before, written_mode) = match kind {
+        Some(kind) => (
+            &written[..written.len() - kind.len()],
+            kind.rsplit('/').next(),
+        ),
+        None => (written.strip_suffix(WORKER).unwrap_or(written), None),
+    };
+    match mode.or(written_mode) {
+        Some(mode) => format!("{before}{WORKER}/{mode}"),
+        None => format!("{before}{WORKER}"),
+    }
+}
+
 impl Target {
     /// The target that the environment names: `MAFALDA_URL` (`ws://127.0.0.1:4400` when unset),
-    /// `MAFALDA_TOKEN` and `MAFALDA_CA`.
+    /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`]: one of them is wrong.
     pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let text = variable("MAFALDA_URL").unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
@@ -186,8 +223,18 @@ impl Target {
         if url.host().is_none() {
             return Err(setting("it names no host"));
         }
+        let mode = variable("MAFALDA_MODE");
+        if let Some(mode) = &mode
+            && !MODES.contains(&mode.as_str())
+        {
+            return Err(ConnectError::Setting(format!(
+                "MAFALDA_MODE is {mode:?}; it must be {}, or unset",
+                MODES.join(" or ")
+            )));
+        }
         Ok(Self {
             url,
+            mode,
             token: variable("MAFALDA_TOKEN"),
             ca: variable("MAFALDA_CA").map(PathBuf::from),
             mediasoup,
@@ -196,7 +243,7 @@ impl Target {
 
     fn request(&self, connection: Option<&str>) -> Result<Request, ConnectError> {
         let mut url = self.url.clone();
-        url.set_path(&format!("{}/v1/worker", url.path().trim_end_matches('/')));
+        url.set_path(&worker_path(url.path(), self.mode.as_deref()));
         let mut request = url
             .as_str()
             .into_client_request()
@@ -460,6 +507,7 @@ mod tests {
     fn target() -> Target {
         Target {
             url: Url::parse("ws://pod:4400").unwrap(),
+            mode: None,
             token: None,
             ca: None,
             mediasoup: crate::MEDIASOUP_NPM.to_owned(),
@@ -472,6 +520,28 @@ mod tests {
             .body(Some(body.as_bytes().to_vec()))
             .unwrap();
         target().refusal(&response).into()
+    }
+
+    #[test]
+    fn the_kind_of_worker_is_the_last_part_of_the_path() {
+        for (written, mode, path) in [
+            ("/", None, "/v1/worker"),
+            ("/mafalda/", None, "/mafalda/v1/worker"),
+            ("/", Some("real"), "/v1/worker/real"),
+            ("/v1/worker", None, "/v1/worker"),
+            ("/v1/worker/virtual", None, "/v1/worker/virtual"),
+            ("/a/v1/worker/real/", None, "/a/v1/worker/real"),
+            ("/a/v1/worker/real", Some("virtual"), "/a/v1/worker/virtual"),
+            ("/v1/sessions/call", None, "/v1/sessions/call/worker"),
+            (
+                "/a/v1/sessions/call/worker",
+                None,
+                "/a/v1/sessions/call/worker",
+            ),
+            ("/v1/sessions/worker", None, "/v1/sessions/worker/worker"),
+        ] {
+            assert_eq!(worker_path(written, mode), path, "{written} {mode:?}");
+        }
     }
 
     /// A connection must not end because others came back before it.

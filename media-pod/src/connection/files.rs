@@ -1,5 +1,6 @@
 //! The worker's arguments, with files that came over the connection in place of the application's.
 
+use crate::ListenInfos;
 use mafalda_link::{FILE_ARGUMENTS, Start};
 use std::fs;
 use tempfile::TempDir;
@@ -15,6 +16,26 @@ const ARGUMENTS: [&str; 7] = [
     "--libwebrtcFieldTrials",
     "--disableLiburing",
 ];
+
+/// mediasoup's log tags (`WorkerLogTag`).
+const LOG_TAGS: [&str; 13] = [
+    "info",
+    "ice",
+    "dtls",
+    "rtp",
+    "srtp",
+    "rtcp",
+    "rtx",
+    "bwe",
+    "score",
+    "simulcast",
+    "svc",
+    "sctp",
+    "message",
+];
+
+/// The first and the last port that both libraries ask for unless told.
+const DEFAULT_PORTS: (u16, u16) = (10_000, 59_999);
 
 /// Why there are no arguments.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +85,24 @@ pub fn place(start: &Start) -> Result<Arguments, FilesError> {
     })
 }
 
+/// Whether a worker with these arguments is as good as one of the pod's own: nothing in them changes
+/// what it does. What a worker that several share logs is the pod's business.
+pub fn are_common(args: &[String], listen_infos: ListenInfos) -> bool {
+    let mut ports = DEFAULT_PORTS;
+    let mut is_common = |argument: &String| match argument.split_once('=') {
+        Some(("--logLevel", level)) => ["none", "error", "warn"].contains(&level),
+        Some(("--logTag" | "--logTags", tag)) => LOG_TAGS.contains(&tag),
+        Some(("--rtcMinPort", port)) => port.parse().map(|port| ports.0 = port).is_ok(),
+        Some(("--rtcMaxPort", port)) => port.parse().map(|port| ports.1 = port).is_ok(),
+        Some(("--disableLiburing", _)) => true,
+        _ => false,
+    };
+    let all = args.iter().all(&mut is_common);
+    // The pod's listen infos name ports themselves.
+    let any_ports = listen_infos == ListenInfos::Pod && ports.0 <= ports.1;
+    all && (any_ports || ports == DEFAULT_PORTS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +134,29 @@ mod tests {
     fn other_ways_to_name_files_are_refused() {
         for argument in ["--dtlsCert=/etc/shadow", "/etc/shadow", "-c/etc/shadow", ""] {
             assert!(place(&start(&[argument])).is_err(), "{argument}");
+        }
+    }
+
+    #[test]
+    fn what_changes_a_worker_needs_a_worker_of_its_own() {
+        for (args, application, common) in [
+            (&[][..], true, true),
+            (&["--logLevel=warn", "--logTag=ice"], true, true),
+            (&["--logLevel=debug"], true, false),
+            (&["--logTag=chicken"], true, false),
+            (&["--rtcMinPort=10000", "--rtcMaxPort=59999"], true, true),
+            (&["--rtcMinPort=2000", "--rtcMaxPort=3000"], true, false),
+            (&["--rtcMinPort=2000", "--rtcMaxPort=3000"], false, true),
+            (&["--rtcMinPort=3000", "--rtcMaxPort=2000"], false, false),
+            (&["--dtlsCertificateFile=/tmp/a"], true, false),
+            (&["--libwebrtcFieldTrials=x"], true, false),
+        ] {
+            let listen_infos = match application {
+                true => ListenInfos::Application,
+                false => ListenInfos::Pod,
+            };
+            let strings: Vec<String> = args.iter().map(ToString::to_string).collect();
+            assert_eq!(are_common(&strings, listen_infos), common, "{args:?}");
         }
     }
 }

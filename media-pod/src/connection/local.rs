@@ -99,7 +99,8 @@ impl Local {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Starts a thread that carries one direction.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(256 * 1024)
@@ -108,13 +109,14 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Whole messages off a socket.
-struct Messages {
+pub struct Messages {
     socket: UnixStream,
     decoder: Decoder,
 }
 
 impl Messages {
-    fn new(socket: UnixStream, max_message: usize) -> Self {
+    /// Of at most `max_message` bytes each.
+    pub fn new(socket: UnixStream, max_message: usize) -> Self {
         Self {
             socket,
             decoder: Decoder::new(max_message),
@@ -122,7 +124,7 @@ impl Messages {
     }
 
     /// The next messages; `None` at the end.
-    fn next(&mut self) -> io::Result<Option<Bytes>> {
+    pub fn next(&mut self) -> io::Result<Option<Bytes>> {
         let mut room = [0; READ];
         loop {
             let batch = self.decoder.next_batch(BATCH).map_err(io::Error::other)?;

@@ -1,6 +1,6 @@
 //! Where a connection's next socket comes from: the HTTP API, where the client asks to resume.
 
-use crate::pod::{Pod, SlotState};
+use crate::pod::Pod;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use mafalda_link::{Attachment, Dial, DialError, Socket, Welcome};
@@ -18,36 +18,23 @@ pub struct Resumption {
 /// The sockets of one connection, as they come.
 pub struct Sockets {
     pod: Pod,
-    slot: usize,
     welcome: Welcome,
     receiver: Arc<Mutex<mpsc::Receiver<Resumption>>>,
 }
 
 impl Sockets {
-    /// Of the connection that `slot` serves; each socket is greeted with `welcome`.
-    pub fn new(
-        pod: Pod,
-        slot: usize,
-        welcome: Welcome,
-        receiver: mpsc::Receiver<Resumption>,
-    ) -> Self {
+    /// Of a connection; each socket is greeted with its `welcome`.
+    pub fn new(pod: Pod, welcome: Welcome, receiver: mpsc::Receiver<Resumption>) -> Self {
         Self {
             pod,
-            slot,
             welcome,
             receiver: Arc::new(Mutex::new(receiver)),
         }
     }
 
-    fn set_connected(&self, is: bool) {
-        self.pod.with_slot(self.slot, |slot| {
-            // The slot may be another connection's, while this one's end is on its way.
-            if let SlotState::Busy(busy) = &mut slot.state
-                && busy.connection == self.welcome.connection
-            {
-                busy.connected = is;
-            }
-        });
+    /// The connection's id.
+    pub fn id(&self) -> &str {
+        &self.welcome.connection
     }
 }
 
@@ -80,7 +67,7 @@ impl Dial for Sockets {
                 received,
                 ..self.welcome.clone()
             };
-            let greeted = super::greet(&mut socket, &welcome).await;
+            let greeted = super::greeting::greet(&mut socket, &welcome).await;
             greeted.map_err(|error| DialError::Retry(error.to_string()))?;
             Ok(Attachment {
                 socket,
@@ -91,23 +78,13 @@ impl Dial for Sockets {
     }
 
     fn attached(&mut self) {
-        tracing::info!(
-            worker = self.slot,
-            connection = self.welcome.connection,
-            "resumed"
-        );
+        tracing::info!(connection = self.id(), "resumed");
         self.pod.metrics().resumes.inc();
-        self.set_connected(true);
+        self.pod.set_connected(self.id(), true);
     }
 
     fn detached(&mut self, reason: &str) {
-        let connection = &self.welcome.connection;
-        tracing::info!(
-            worker = self.slot,
-            connection,
-            reason,
-            "socket lost, waiting"
-        );
-        self.set_connected(false);
+        tracing::info!(connection = self.id(), reason, "socket lost, waiting");
+        self.pod.set_connected(self.id(), false);
     }
 }

@@ -1,5 +1,6 @@
 //! A worker process as the source and sink of a connection's frames.
 
+use super::carry::Worker;
 use super::hand_over::ApplicationEnds;
 use super::inlet::Inlet;
 use super::intake::{Intake, Messages};
@@ -157,14 +158,12 @@ pub struct FromWorker {
     ended: Arc<AtomicBool>,
 }
 
-impl FromWorker {
-    /// How the process ended, if it has.
-    pub fn exit(&self) -> Option<Exit> {
+impl Worker for FromWorker {
+    fn exit(&self) -> Option<Exit> {
         self.exit
     }
 
-    /// Gives the process this long to end by itself, then kills it.
-    pub async fn end_within(mut self, time: Duration) {
+    async fn end_within(mut self, time: Duration) {
         // What it still says goes nowhere, and it learns that its application is gone.
         drop((self.responses, self.stdout, self.stderr));
         if timeout(time, self.child.wait()).await.is_err() {
@@ -172,7 +171,9 @@ impl FromWorker {
             let _ = self.child.kill().await;
         }
     }
+}
 
+impl FromWorker {
     fn on_exit(&mut self, exit: Exit) -> Frame {
         self.ended.store(true, Ordering::Relaxed);
         self.exit = Some(exit);

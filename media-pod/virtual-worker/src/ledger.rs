@@ -1,7 +1,7 @@
 //! What members carry, known to all virtual workers that share them.
 
-use crate::state::{Id, MemberId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::state::MemberId;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +21,6 @@ struct Books {
     loads: HashMap<MemberId, Load>,
     /// The latest time that anybody knew: a new virtual worker does not know it yet.
     now: Duration,
-    /// Ids of all that applications have made. On one worker no two things have the same.
-    ids: HashSet<Id>,
 }
 
 /// What one member carries.
@@ -110,17 +108,6 @@ impl Ledger {
         members
             .map(|member| with(member, books.heat(*member, now)))
             .collect()
-    }
-
-    /// Takes an id; false if another thing has it.
-    pub(crate) fn claim(&self, id: &str) -> bool {
-        let mut books = self.books();
-        !books.ids.contains(id) && books.ids.insert(id.into())
-    }
-
-    /// Gives an id back.
-    pub(crate) fn release(&self, id: &str) {
-        self.books().ids.remove(id);
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

@@ -31,6 +31,7 @@
 //! what they read.
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod config;
 mod ledger;
 mod merge;
@@ -42,6 +43,7 @@ mod state;
 mod topology;
 mod worker;
 
+pub use aliases::Aliases;
 pub use config::{Config, PipeSettings};
 pub use ledger::Ledger;
 pub use placement::{Placement, UnknownPlacement, WATERMARK};

@@ -1,0 +1,281 @@
+//! Keeps one member's process alive.
+
+use super::outbox::Outbox;
+use super::{Member, Members};
+use crate::ListenInfos;
+use crate::listen_infos::Rewriter;
+use crate::pod::{Pod, SlotState};
+use crate::process::{Orders, WorkerProcess, exit_of, send_signal};
+use crate::rtc_addresses::{addresses, rtc_port_is_free};
+use crate::translate::Translator;
+use bytes::{BufMut, Bytes};
+use mafalda_channel::{Decoder, MAX_MESSAGE};
+use mafalda_link::{Exit, Frame};
+use mafalda_virtual_worker::MemberId;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{interval, sleep, timeout};
+
+/// A process that lived shorter than this is not replaced at once: something is wrong.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// The pause before such a process is replaced, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long a process may take to end by itself when the pod stops.
+const END: Duration = Duration::from_secs(2);
+
+/// A process that takes nothing of what it is sent for this long is stuck, and killed.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// How many bytes of messages are read at once.
+const READ: usize = 16 * 1024;
+
+/// How many bytes of whole messages are handed on at once, if the first is not larger by itself.
+const BATCH: usize = 64 * 1024;
+
+/// What is kept running, and for whom.
+pub struct Kept {
+    /// The slot of the process.
+    pub slot: usize,
+    /// mediasoup's version, as the process is told.
+    pub version: String,
+    /// Arguments of the process.
+    pub args: Vec<String>,
+    /// Where its standard output and error go: to the application whose own it is, else to the log.
+    pub output: Option<mpsc::Sender<Frame>>,
+}
+
+/// Runs the process and those that replace it, until the pod stops or the group has no use for it.
+pub async fn keep(pod: &Pod, group: &Arc<Members>, kept: Kept, stop: impl Future<Output = ()>) {
+    let mut stop = std::pin::pin!(stop);
+    let mut pause = PAUSE.0;
+    let mut before: Option<(Arc<Member>, Exit)> = None;
+    loop {
+        let begin = Instant::now();
+        let started = start(pod, group, &kept);
+        if let Ok((new, ..)) = &started {
+            // First the new one: a virtual worker whose last member died goes on with it.
+            group.add(new);
+        }
+        if let Some((dead, exit)) = before.take() {
+            group.remove(&dead, exit);
+        }
+        match started {
+            Ok((member, mut process)) => {
+                pod.with_slot(kept.slot, |slot| {
+                    slot.state = SlotState::Member {
+                        inventory: member.inventory(),
+                    };
+                    slot.pid = Some(member.pid);
+                });
+                let exit = tokio::select! {
+                    exit = ended(&mut process, &member) => exit,
+                    () = &mut stop => {
+                        end(&mut process.child, &member).await;
+                        group.remove(&member, Exit::Code(0));
+                        break;
+                    }
+                };
+                pod.with_slot(kept.slot, |slot| {
+                    slot.state = SlotState::Starting;
+                    slot.pid = None;
+                    slot.cpu = 0.0;
+                    slot.restarts += 1;
+                });
+                let (worker, pid) = (kept.slot, member.pid);
+                if !group.are_shared() && !member.is_running() {
+                    // It refuses its settings, as the next one would.
+                    tracing::info!(worker, pid, ?exit, "worker ended before it ran");
+                    group.remove(&member, exit);
+                    break;
+                }
+                tracing::warn!(worker, pid, ?exit, "worker died, replacing it");
+                pod.metrics().worker_deaths.inc();
+                before = Some((member, exit));
+            }
+            Err(error) => {
+                let program = pod.config().worker_program.display();
+                tracing::error!(worker = kept.slot, %program, %error, "no worker");
+            }
+        }
+        if begin.elapsed() >= SHORT_LIFE {
+            pause = PAUSE.0;
+            continue;
+        }
+        if let Some((dead, exit)) = before.take() {
+            group.remove(&dead, exit);
+        }
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(PAUSE.1),
+            () = &mut stop => break,
+        }
+    }
+    pod.remove_slot(kept.slot);
+}
+
+/// A running process.
+struct Process {
+    child: Child,
+    /// Told when all its messages were handed on.
+    silent: oneshot::Receiver<()>,
+    /// Ends when all it wrote was handed on.
+    output: JoinHandle<()>,
+}
+
+fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member>, Process)> {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+
+    let config = pod.config();
+    let mut process = WorkerProcess::start(&config.worker_program)?;
+    let pid = process.pid;
+    process.give_orders(&Orders {
+        version: &kept.version,
+        pid,
+        args: &kept.args,
+    })?;
+    let rewriter = (config.listen_infos == ListenInfos::Pod).then(|| {
+        let addresses = addresses(config, kept.slot);
+        Rewriter::new(addresses, rtc_port_is_free).for_members()
+    });
+    let translator = Translator::new(rewriter, Arc::default());
+    let id = MemberId(LAST.fetch_add(1, Ordering::Relaxed));
+    let outbox = Outbox::new(process.requests.into_std()?)?;
+    let member = Arc::new(Member::new(id, kept.slot, pid, translator, outbox));
+    let responses = process.responses.into_std()?;
+    responses.set_nonblocking(false)?;
+    let (silent, is_silent) = oneshot::channel();
+    let (reading, group) = (member.clone(), group.clone());
+    std::thread::Builder::new()
+        .name(format!("worker {}", kept.slot))
+        .spawn(move || {
+            read(responses, &reading, &group);
+            // Whoever waited for it may have given up.
+            let _ = silent.send(());
+        })?;
+    let output = |is_error| Output {
+        worker: kept.slot,
+        application: kept.output.clone(),
+        is_error,
+    };
+    let lines = [output(false), output(true)];
+    let (stdout, stderr) = (process.stdout, process.stderr);
+    let output = tokio::spawn(async move {
+        let [of_stdout, of_stderr] = lines;
+        tokio::join!(of_stdout.carry(stdout), of_stderr.carry(stderr));
+    });
+    let process = Process {
+        child: process.child,
+        silent: is_silent,
+        output,
+    };
+    Ok((member, process))
+}
+
+/// Where what a process writes goes, line by line.
+struct Output {
+    worker: usize,
+    application: Option<mpsc::Sender<Frame>>,
+    is_error: bool,
+}
+
+impl Output {
+    async fn carry(self, from: impl AsyncRead + Unpin) {
+        // A worker's lines are short; one without an end is handed on in parts.
+        let mut reader = BufReader::with_capacity(READ, from);
+        loop {
+            let text = match reader.fill_buf().await {
+                Ok([]) | Err(_) => return,
+                Ok(text) => match text.iter().rposition(|byte| *byte == b'\n') {
+                    Some(end) => Bytes::copy_from_slice(&text[..=end]),
+                    None => Bytes::copy_from_slice(text),
+                },
+            };
+            reader.consume(text.len());
+            self.hand_on(text).await;
+        }
+    }
+
+    async fn hand_on(&self, text: Bytes) {
+        let Some(application) = &self.application else {
+            let text = String::from_utf8_lossy(&text);
+            for line in text.lines() {
+                tracing::warn!(worker = self.worker, "{line}");
+            }
+            return;
+        };
+        let frame = match self.is_error {
+            true => Frame::Stderr(text),
+            false => Frame::Stdout(text),
+        };
+        // An application that is gone reads nothing.
+        let _ = application.send(frame).await;
+    }
+}
+
+/// Reads what a process says until it says no more.
+fn read(mut from: UnixStream, member: &Member, group: &Members) {
+    let mut decoder = Decoder::new(MAX_MESSAGE);
+    let mut room = [0; READ];
+    let problem: Box<dyn std::error::Error> = loop {
+        match decoder.next_batch(BATCH) {
+            Ok(Some(batch)) => match group.receive(member, batch) {
+                Ok(()) => continue,
+                Err(error) => break error.into(),
+            },
+            Ok(None) => {}
+            Err(error) => break error.into(),
+        }
+        match from.read(&mut room) {
+            Ok(0) => return,
+            Ok(count) => decoder.buffer_mut().put_slice(&room[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The process is gone, and a message or two it never read with it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
+            Err(error) => break error.into(),
+        }
+    };
+    let (worker, pid) = (member.slot, member.pid);
+    tracing::error!(worker, pid, %problem, "a worker's channel broke: it is killed");
+    let _ = send_signal(pid, rustix::process::Signal::KILL.as_raw() as u8);
+}
+
+/// Waits until the process has ended and all it said was handed on. One that is stuck is killed.
+async fn ended(process: &mut Process, member: &Member) -> Exit {
+    let child = &mut process.child;
+    let mut checks = interval(Duration::from_secs(1));
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            _ = checks.tick() => {
+                let since = member.outbox().stuck_since();
+                if since.is_some_and(|since| since.elapsed() > STUCK) {
+                    let (worker, pid) = (member.slot, member.pid);
+                    tracing::error!(worker, pid, "a worker takes no messages: it is killed");
+                    let _ = child.start_kill();
+                }
+            }
+        }
+    };
+    // Its last words are read already, or lie in a socket that nobody writes to any more. An
+    // application that reads nothing shall not hold up the others.
+    let last_words = async { tokio::join!(&mut process.silent, &mut process.output) };
+    let _ = timeout(END, last_words).await;
+    status.map_or(Exit::Code(-1), exit_of)
+}
+
+/// Ends a process that is not needed any more.
+async fn end(child: &mut Child, member: &Member) {
+    member.outbox().close();
+    if timeout(END, child.wait()).await.is_err() {
+        // Fails only if it has ended.
+        let _ = child.kill().await;
+    }
+}

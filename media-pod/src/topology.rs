@@ -1,0 +1,62 @@
+//! What `GET /v1/topology` answers: what of whom is on which worker, and the pipes between them.
+
+use crate::pod::Pod;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// The pod's insides at a moment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Topology {
+    members: Vec<Member>,
+    virtual_workers: Vec<VirtualWorker>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Member {
+    /// As the virtual workers below call it. A process that replaces another is another member.
+    member: u32,
+    /// The index in `/v1/status`.
+    worker: usize,
+    pid: u32,
+    /// Share of one core.
+    cpu: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VirtualWorker {
+    id: u64,
+    #[serde(flatten)]
+    topology: mafalda_virtual_worker::Topology,
+}
+
+/// The pod's insides now.
+pub async fn topology(pod: &Pod) -> Topology {
+    let cpu: HashMap<usize, f64> = pod
+        .each_slot(|index, slot| (index, (slot.cpu * 1000.0).round() / 1000.0))
+        .into_iter()
+        .collect();
+    let mut all = Topology {
+        members: Vec::new(),
+        virtual_workers: Vec::new(),
+    };
+    for group in pod.groups() {
+        all.members.extend(group.all().iter().map(|member| Member {
+            member: member.id.0,
+            worker: member.slot,
+            pid: member.pid,
+            cpu: cpu.get(&member.slot).copied().unwrap_or(0.0),
+        }));
+        for shell in group.virtual_workers() {
+            all.virtual_workers.push(VirtualWorker {
+                id: shell.id().0,
+                topology: shell.topology().await,
+            });
+        }
+    }
+    all.virtual_workers
+        .sort_by_key(|virtual_worker| virtual_worker.id);
+    all
+}

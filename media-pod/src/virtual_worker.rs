@@ -1,0 +1,324 @@
+//! The shell of a virtual worker: moves messages between its machine, one application and members.
+//!
+//! Whoever has a message brings it: the thread that reads an application's channel, the task that
+//! takes its frames, the thread that reads a member. Under the shell's lock the machine says what is
+//! to be done, and it is done before the lock is let go, so that orders of messages hold.
+
+mod application;
+
+pub use application::{Application, FrameQueue};
+
+use crate::inventory::Inventory;
+use crate::members::{Member, Members, Outbox, VirtualId};
+use crate::metrics::Direction;
+use crate::pod::Pod;
+use crate::translate::{Inbound, Translator, join};
+use bytes::Bytes;
+use mafalda_channel::fbs::notification::Event;
+use mafalda_channel::{Message, ViewError, messages, view};
+use mafalda_link::{Exit, Frame};
+use mafalda_virtual_worker::{Action, Aliases, Config, MemberId, Topology, VirtualWorker};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+/// How often members are asked for figures, at most.
+const OFTEN: Duration = Duration::from_secs(1);
+
+/// How long they may take to answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// One virtual worker of one application.
+pub struct Shell {
+    id: VirtualId,
+    pod: Pod,
+    group: Arc<Members>,
+    core: Mutex<Core>,
+    application: Application,
+    exit: watch::Sender<Option<Exit>>,
+    /// All members have said how much goes through the pipes.
+    measured: Notify,
+}
+
+struct Core {
+    machine: VirtualWorker,
+    members: BTreeMap<MemberId, Arc<Member>>,
+    /// What goes by another name there.
+    aliases: Aliases,
+    /// Checks and counts what the application says and hears.
+    translator: Translator,
+    /// The application was told of a malformed message.
+    told: bool,
+    closed: bool,
+    /// When members were asked last how much goes through the pipes.
+    asked: Option<Instant>,
+}
+
+impl Shell {
+    /// For an application; [`Members::attach`] then lends it members.
+    pub fn new(
+        id: VirtualId,
+        pod: Pod,
+        group: Arc<Members>,
+        config: Config,
+        application: Application,
+    ) -> Self {
+        let machine = VirtualWorker::new(config, group.ledger().clone());
+        Self {
+            id,
+            pod,
+            group,
+            core: Mutex::new(Core {
+                machine,
+                members: BTreeMap::new(),
+                aliases: Aliases::default(),
+                translator: Translator::new(None, Arc::default()),
+                told: false,
+                closed: false,
+                asked: None,
+            }),
+            application,
+            exit: watch::Sender::new(None),
+            measured: Notify::new(),
+        }
+    }
+
+    /// What no other virtual worker of the pod is called.
+    pub fn id(&self) -> VirtualId {
+        self.id
+    }
+
+    /// The way to the application.
+    pub fn application(&self) -> &Application {
+        &self.application
+    }
+
+    /// The largest message that the application may send, in bytes.
+    pub fn max_message(&self) -> usize {
+        self.pod.config().max_message
+    }
+
+    /// What it carries, as the application sees it.
+    pub fn inventory(&self) -> Arc<Mutex<Inventory>> {
+        self.core().translator.inventory()
+    }
+
+    /// How it ended, once it has.
+    pub fn exit(&self) -> watch::Receiver<Option<Exit>> {
+        self.exit.subscribe()
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes whole messages of the application. Returns what is to be told it beside the channel,
+    /// and the members that must be waited for before the next messages.
+    pub fn on_application(&self, batch: &Bytes) -> (Option<Frame>, Vec<Outbox>) {
+        let mut core = self.core();
+        if core.closed {
+            return (None, Vec::new());
+        }
+        let inbound = core.translator.inbound(batch);
+        let metrics = self.pod.metrics();
+        metrics.count_messages(Direction::ToWorker, inbound.messages, batch.len());
+        metrics.malformed.inc_by(inbound.malformed);
+        let complaint = self.complaint(&mut core, &inbound);
+        self.application.send(join(&inbound.to_application));
+        let mut full = BTreeMap::new();
+        for part in &inbound.to_worker {
+            // They were cut before: each is whole.
+            for message in messages(part).flatten() {
+                if is_farewell(&message) {
+                    drop(core);
+                    self.close();
+                    return (complaint, Vec::new());
+                }
+                let actions = core.machine.on_application(message);
+                self.act(&mut core, actions, &mut full);
+            }
+        }
+        (complaint, full.into_values().collect())
+    }
+
+    /// Once a connection: an application that sends garbage sends much of it.
+    fn complaint(&self, core: &mut Core, inbound: &Inbound) -> Option<Frame> {
+        let what = inbound.complaint.as_ref()?;
+        if std::mem::replace(&mut core.told, true) {
+            return None;
+        }
+        tracing::warn!(
+            virtual_worker = self.id.0,
+            what,
+            "the application sends malformed messages"
+        );
+        let line = format!("mafalda: a message was not passed on: {what}\n");
+        Some(Frame::Stderr(line.into()))
+    }
+
+    /// Takes one message of a member.
+    pub fn on_member(&self, member: MemberId, message: Bytes) {
+        let mut core = self.core();
+        if core.closed {
+            return;
+        }
+        let measuring = core.machine.is_measuring();
+        let message = core.aliases.inward(message);
+        let actions = core.machine.on_member(member, message);
+        self.act(&mut core, actions, &mut BTreeMap::new());
+        if measuring && !core.machine.is_measuring() {
+            self.measured.notify_waiters();
+        }
+    }
+
+    /// A member was lent.
+    pub fn on_member_added(&self, member: &Arc<Member>) {
+        let mut core = self.core();
+        if core.closed || core.members.contains_key(&member.id) {
+            return;
+        }
+        core.members.insert(member.id, member.clone());
+        let actions = core.machine.on_member_added(member.id, member.is_running());
+        self.act(&mut core, actions, &mut BTreeMap::new());
+    }
+
+    /// A member's process has ended.
+    pub fn on_member_gone(&self, member: MemberId) {
+        self.core().members.remove(&member);
+        self.step(|machine| machine.on_member_gone(member));
+    }
+
+    /// Time passes.
+    pub fn on_tick(&self, now: Duration) {
+        self.step(|machine| machine.on_tick(now));
+    }
+
+    /// The application is gone, or was told to go: closes all it had on members.
+    pub fn close(&self) {
+        let mut core = self.core();
+        if std::mem::replace(&mut core.closed, true) {
+            return;
+        }
+        let actions = core.machine.on_application_gone();
+        self.act(&mut core, actions, &mut BTreeMap::new());
+        core.members.clear();
+        drop(core);
+        self.group.detach(self.id);
+        self.end(Exit::Code(0));
+    }
+
+    /// What is where. Asks members first how much goes through the pipes, once a second at most.
+    pub async fn topology(&self) -> Topology {
+        let measured = self.measured.notified();
+        if self.measure() {
+            // A member that does not answer has no new figures.
+            let _ = timeout(PATIENCE, measured).await;
+        }
+        self.core().machine.topology()
+    }
+
+    /// True if answers are to come.
+    fn measure(&self) -> bool {
+        let mut core = self.core();
+        if core.closed || core.asked.is_some_and(|asked| asked.elapsed() < OFTEN) {
+            return false;
+        }
+        core.asked = Some(Instant::now());
+        let actions = core.machine.measure_pipes();
+        self.act(&mut core, actions, &mut BTreeMap::new());
+        core.machine.is_measuring()
+    }
+
+    fn step(&self, step: impl FnOnce(&mut VirtualWorker) -> Vec<Action>) {
+        let mut core = self.core();
+        if !core.closed {
+            let actions = step(&mut core.machine);
+            self.act(&mut core, actions, &mut BTreeMap::new());
+        }
+    }
+
+    fn end(&self, exit: Exit) {
+        self.exit.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(exit);
+            first
+        });
+    }
+
+    /// Does what the machine says, and notes the members that are `full`.
+    fn act(&self, core: &mut Core, actions: Vec<Action>, full: &mut BTreeMap<MemberId, Outbox>) {
+        let mut actions = VecDeque::from(actions);
+        let mut to_application = Vec::new();
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::ToApplication(message) => to_application.push(message),
+                Action::ToMember(id, message) => {
+                    let Some(member) = core.members.get(&id) else {
+                        continue;
+                    };
+                    let message = core.aliases.outward(message);
+                    match member.send(self.id, &message) {
+                        Ok(sent) => {
+                            if let Some(answer) = sent.answer {
+                                let answer = core.aliases.inward(answer);
+                                actions.extend(core.machine.on_member(id, answer));
+                            }
+                            if sent.is_full {
+                                full.insert(id, member.outbox().clone());
+                            }
+                        }
+                        // It was checked before, or it is the machine's own.
+                        Err(error) => tracing::error!(%error, "a message was not passed on"),
+                    }
+                }
+                Action::Owns(id) => self.own(core, &id),
+                Action::Disowns(id) => {
+                    let alias = core.aliases.remove(&id);
+                    self.group.disown(self.id, alias.as_deref().unwrap_or(&id));
+                }
+                Action::Died => self.end(self.group.exit()),
+            }
+        }
+        if let Err(error) = self.tell(core, &to_application) {
+            tracing::error!(%error, "a message for the application is none");
+        }
+    }
+
+    /// Events of `id` are ours. One that another virtual worker has goes by another name.
+    fn own(&self, core: &mut Core, id: &str) {
+        if self.group.own(self.id, id) {
+            return;
+        }
+        // One that is too short for that is refused by the process: it exists already.
+        if let Some(alias) = core.aliases.add(id, &self.id.name()) {
+            self.group.own(self.id, &alias);
+        }
+    }
+
+    fn tell(&self, core: &mut Core, said: &[Bytes]) -> Result<(), ViewError> {
+        if said.is_empty() {
+            return Ok(());
+        }
+        let (batch, count) = core.translator.outbound(join(said))?;
+        let metrics = self.pod.metrics();
+        metrics.count_messages(Direction::ToApplication, count, batch.len());
+        if !self.application.send(batch) {
+            tracing::warn!(
+                virtual_worker = self.id.0,
+                "the application reads nothing: it is dropped"
+            );
+            self.end(Exit::Code(1));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the application tells its worker to end.
+fn is_farewell(message: &Bytes) -> bool {
+    matches!(
+        view(message),
+        Ok(Message::Notification(notification)) if notification.event == Event::WorkerClose
+    )
+}

@@ -1,0 +1,108 @@
+// The pod's side of sessions: what an operator asks of it.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import WebSocket from 'ws';
+import { createWorker } from '../lib/application.js';
+import { startVirtualPod } from '../lib/pod.js';
+import { until } from '../lib/until.js';
+
+/** @param {import('../lib/pod.js').Pod} pod */
+function client(pod) {
+  return async (/** @type {string} */ method, /** @type {string} */ path, body = undefined) => {
+    const response = await fetch(pod.url + path, {
+      method,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await response.text();
+    return { status: response.status, body: text ? JSON.parse(text) : undefined };
+  };
+}
+
+test('a session is made, used, raised and ended; an older generation is refused', async (t) => {
+  const pod = await startVirtualPod(t);
+  const ask = client(pod);
+  const path = '/v1/sessions/call';
+  assert.equal((await ask('GET', path)).status, 404);
+  const made = await ask('PUT', path, { generation: 2 });
+  assert.deepEqual([made.status, made.body.generation, made.body.connections], [201, 2, 0]);
+  assert.ok(made.body.emptySince > 0);
+
+  const worker = await createWorker(t, pod.webSocketUrl + path);
+  await worker.createRouter();
+  const used = await ask('GET', path);
+  assert.deepEqual([used.body.connections, used.body.emptySince], [1, null]);
+  assert.equal(used.body.carries.routers, 1);
+  assert.deepEqual((await ask('GET', '/v1/sessions')).body.sessions, [used.body]);
+
+  const older = await ask('PUT', path, { generation: 1 });
+  assert.deepEqual([older.status, older.body.error.code], [409, 'olderGeneration']);
+  assert.equal((await ask('PUT', path, { generation: 3 })).status, 200);
+  assert.equal((await ask('DELETE', `${path}?generation=2`)).status, 409);
+  // Raising the generation is no end.
+  await worker.dump();
+
+  const died = new Promise((resolve) => worker.once('died', resolve));
+  assert.equal((await ask('DELETE', `${path}?generation=3`)).status, 204);
+  await died;
+  assert.equal((await ask('PUT', path, { generation: 2 })).status, 409, 'it is remembered');
+  await assert.rejects(createWorker(t, pod.webSocketUrl + path));
+});
+
+test('a drained pod keeps what it has and takes nothing new, until that is taken back', async (t) => {
+  const pod = await startVirtualPod(t);
+  const ask = client(pod);
+  await ask('PUT', '/v1/sessions/here', { generation: 1 });
+  const worker = await createWorker(t, `${pod.webSocketUrl}/v1/sessions/here`);
+  const drained = await ask('PUT', '/v1/drain', { phase: 'draining', deadlineSeconds: 60 });
+  assert.equal(drained.body.phase, 'draining');
+  assert.ok(Math.abs(drained.body.deadline - Date.now() / 1000 - 60) < 5);
+  assert.equal((await pod.get('/readyz')).status, 503);
+  assert.equal(
+    (await ask('PUT', '/v1/sessions/new', { generation: 1 })).body.error.code,
+    'draining',
+  );
+  await assert.rejects(createWorker(t, pod));
+  await worker.createRouter();
+  // An application of a session that is here may come back to it.
+  await createWorker(t, `${pod.webSocketUrl}/v1/sessions/here`);
+  assert.equal((await ask('DELETE', '/v1/drain')).body.phase, 'active');
+  assert.equal((await pod.get('/readyz')).status, 200);
+  assert.equal((await ask('PUT', '/v1/sessions/new', { generation: 1 })).status, 201);
+});
+
+test('events tell of a change at once, and that the pod lives', async (t) => {
+  const pod = await startVirtualPod(t);
+  const socket = new WebSocket(`${pod.webSocketUrl}/v1/events`);
+  t.after(() => socket.terminate());
+  /** @type {any[]} */
+  const told = [];
+  socket.on('message', (text) => told.push(JSON.parse(String(text))));
+  await until('the first event', () => told.length > 0);
+  assert.equal(told[0].type, 'status');
+  const begin = Date.now();
+  await client(pod)('PUT', '/v1/sessions/call', { generation: 1 });
+  await until('the session', () => told.at(-1).status.sessions.length === 1);
+  assert.ok(Date.now() - begin < 900, 'sooner than the next second');
+  const before = told.length;
+  await until('a sign of life', () => told.length > before, 8000);
+});
+
+test('wrong requests are refused with a reason', async (t) => {
+  const pod = await startVirtualPod(t);
+  const ask = client(pod);
+  for (const [method, path, body, what] of /** @type {[string, string, unknown, RegExp][]} */ ([
+    ['PUT', '/v1/sessions/A', { generation: 1 }, /name/],
+    ['PUT', '/v1/sessions/a', { generation: 0 }, /generation/],
+    ['PUT', '/v1/sessions/a', {}, /generation/],
+    ['PUT', '/v1/sessions/a', { generation: 'one' }, /invalid type/],
+    ['PUT', '/v1/sessions/a', { generation: 1, colour: 1 }, /colour/],
+    ['DELETE', '/v1/sessions/a?generation=x', undefined, /query/],
+    ['PUT', '/v1/drain', { phase: 'tired' }, /tired/],
+    ['PUT', '/v1/drain', { phase: 'draining', deadlineSeconds: 1e9 }, /deadlineSeconds/],
+  ])) {
+    const answer = await ask(method, path, body);
+    assert.equal(answer.status, 400, `${method} ${path}`);
+    assert.match(answer.body.error.message, what);
+  }
+  await createWorker(t, pod);
+});
