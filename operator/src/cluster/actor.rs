@@ -270,11 +270,10 @@ impl Actor {
     fn tell(&mut self, cluster: &MafaldaCluster, look: &Look<'_>, actions: &[Action]) {
         for action in actions {
             let (step, reason) = (&action.step, action.reason.name());
+            tracing::info!(cluster = %self.name, ?step, reason, "{}", action.reason);
             let Some((about, kind, _)) = told(action) else {
-                tracing::debug!(cluster = %self.name, ?step, reason, "{}", action.reason);
                 continue;
             };
-            tracing::info!(cluster = %self.name, ?step, reason, "{}", action.reason);
             if !self.shared.events.allow() {
                 continue;
             }
