@@ -38,6 +38,9 @@ pub struct Seat {
     pub waiting: Option<NoPod>,
     /// Why it is where it is: a word and a sentence.
     pub why: (String, String),
+    /// Whether its pod is still to be told. A pod that has lost it is not: what began anew is
+    /// another generation.
+    pub untold: bool,
     /// Goes up with each decision.
     pub decided: u32,
     /// The decision that the pod and the API server know of.
@@ -171,6 +174,10 @@ impl Book {
                     if let Some(seat) = self.seats.get_mut(session) {
                         seat.decided += 1;
                         seat.why = (action.reason.name().to_owned(), action.reason.to_string());
+                        seat.untold = matches!(
+                            action.step,
+                            Step::PlaceSession { .. } | Step::MoveSession { .. }
+                        );
                     }
                 }
                 Step::CreatePod { .. }
@@ -200,6 +207,7 @@ impl Book {
         if let Some(seat) = self.seats.get_mut(session) {
             seat.settled = seat.settled.max(decision);
             seat.settled_at = now;
+            seat.untold &= seat.decided != decision;
             if seat.phase == SessionPhase::Active {
                 seat.token_since = now;
             }
@@ -255,6 +263,7 @@ fn written(session: &Session, uid: String, last: Generation, now: Duration) -> S
                 .map(|message| message.message.clone())
                 .unwrap_or_default(),
         ),
+        untold: false,
         decided: 0,
         settled: 0,
         met: now,

@@ -269,8 +269,8 @@ impl Actor {
     /// Logs what was decided, and writes events of it.
     fn tell(&mut self, cluster: &MafaldaCluster, look: &Look<'_>, actions: &[Action]) {
         for action in actions {
-            let (cluster_name, reason) = (&self.name, action.reason.name());
-            tracing::info!(cluster = %cluster_name, step = ?action.step, reason, "{}", action.reason);
+            let (step, reason) = (&action.step, action.reason.name());
+            tracing::info!(cluster = %self.name, ?step, reason, "{}", action.reason);
             let Some((about, kind, _)) = told(action) else {
                 continue;
             };
@@ -342,7 +342,8 @@ impl Actor {
             }
             (_, Ok(())) => {}
             (_, Err(error)) => {
-                tracing::warn!(cluster = %self.name, ?job, %error, "not done, and due again");
+                let job = job.key();
+                tracing::warn!(cluster = %self.name, %job, %error, "not done, and due again");
             }
         }
     }

@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use mafalda_plan::{Action, Drain, DrainPhase, Observed, PodName, SessionName, SessionPhase, Step};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +112,12 @@ impl Job {
             ),
             Self::Status(_) => Key("status", String::new(), 0),
         }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
     }
 }
 

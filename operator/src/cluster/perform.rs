@@ -147,10 +147,13 @@ impl Performer {
             let secret = access::secret(session, &url, &token, &self.authorities);
             let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
             let secret_name = crate::names::access_secret(&name);
-            let (put, applied) = tokio::join!(
-                self.pods.put_session(pod, &name, seat.generation.0),
-                apply(&secrets, &secret_name, secret),
-            );
+            let put = async {
+                match seat.untold {
+                    true => self.pods.put_session(pod, &name, seat.generation.0).await,
+                    false => Ok(()),
+                }
+            };
+            let (put, applied) = tokio::join!(put, apply(&secrets, &secret_name, secret));
             put?;
             applied?;
         }

@@ -192,6 +192,13 @@ fn template(cluster: &MafaldaCluster, default_image: &str, place: &Place<'_>) ->
                 "fsGroup": USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
+            // Not all calls on one machine, where there is a choice.
+            "topologySpreadConstraints": [{
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {CLUSTER: cluster.name_any()}},
+            }],
             "imagePullSecrets": template.image_pull_secrets,
             "nodeSelector": template.node_selector,
             "tolerations": template.tolerations,

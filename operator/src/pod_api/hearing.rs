@@ -50,6 +50,15 @@ impl Hearing {
         }
     }
 
+    /// Notes that a pod which was heard refuses connections: its host says that nobody listens, which
+    /// is worth as much as so long a silence.
+    pub fn refuses(&self, uid: &str, silence: Duration, now: Duration) {
+        if let Some(heard) = self.lock().get_mut(uid) {
+            heard.last_seen = heard.last_seen.min(now.saturating_sub(silence));
+            self.news.notify_one();
+        }
+    }
+
     /// Forgets all pods but those.
     pub fn keep(&self, is_there: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| is_there(uid));

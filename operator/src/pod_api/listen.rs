@@ -8,6 +8,8 @@ use super::report::Event;
 use crate::clock::Clock;
 use crate::names::{API_PORT, SERVER_NAME};
 use futures_util::{SinkExt, StreamExt};
+use mafalda_plan::MISSED_POLLS;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -39,8 +41,9 @@ pub async fn listen(client: Client, uid: String, pod: IpAddr, hearing: Hearing, 
         let begun = Instant::now();
         if let Some(stream) = listener.connect().await {
             listener.follow(stream).await;
+        } else {
+            listener.poll().await;
         }
-        listener.poll().await;
         tokio::time::sleep_until(begun + POLL).await;
     }
 }
@@ -57,7 +60,13 @@ impl Listener {
     async fn connect(&self) -> Option<Stream> {
         let open = async {
             let address = SocketAddr::new(self.pod, API_PORT);
-            let tcp = TcpStream::connect(address).await.ok()?;
+            let tcp = match TcpStream::connect(address).await {
+                Ok(tcp) => tcp,
+                Err(error) => {
+                    self.failed(&error);
+                    return None;
+                }
+            };
             tcp.set_nodelay(true).ok()?;
             let access = self.client.access();
             let tls = TlsConnector::from(access.tls());
@@ -70,6 +79,14 @@ impl Listener {
             Some(stream)
         };
         timeout(CONNECT, open).await.ok().flatten()
+    }
+
+    /// Who refuses to connect is not cut off: the process is dead, and nobody waits for three polls.
+    fn failed(&self, error: &std::io::Error) {
+        if error.kind() == ErrorKind::ConnectionRefused {
+            let silence = POLL * MISSED_POLLS;
+            self.hearing.refuses(&self.uid, silence, self.clock.now());
+        }
     }
 
     /// Returns when the stream ends.

@@ -92,6 +92,7 @@ mod tests {
             }),
             waiting: None,
             why: ("Because".to_owned(), "it is so".to_owned()),
+            untold: false,
             decided: 1,
             settled: 0,
             met: Duration::ZERO,

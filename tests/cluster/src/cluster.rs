@@ -87,6 +87,11 @@ impl Cluster {
         })
     }
 
+    /// The file that lets its owner in as cluster-admin.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// A verb of `tests/cluster/cluster`, for example `["kill-node", "n1"]`: what it printed.
     ///
     /// # Errors

@@ -5,7 +5,9 @@
 //! minutes, once a machine.
 
 mod cluster;
+mod operator;
 mod resources;
 
 pub use cluster::{Cluster, Error};
+pub use operator::{IMAGE, Operator, load_media_pod};
 pub use resources::apply_crds;

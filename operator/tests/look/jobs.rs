@@ -1,0 +1,205 @@
+//! What is to be done.
+
+use crate::fixtures::{NOW, Scene, ago, time, words};
+use mafalda_operator::cluster::jobs::Job;
+use mafalda_plan::SessionName;
+use serde_json::json;
+use std::time::Duration;
+
+/// A pool with one pod that is well and empty.
+fn warm() -> Scene {
+    let mut scene = Scene::simple();
+    scene.cluster.spec.pool.spare = 0;
+    scene.pod("talk-0", json!({}));
+    scene.says("talk-0", 0, json!({}));
+    scene
+}
+
+#[test]
+fn nothing_is_due_when_all_is_as_decided() {
+    let (_, jobs) = warm().turn();
+    assert!(jobs.is_empty(), "{:?}", words(&jobs));
+}
+
+#[test]
+fn pods_that_are_missing_are_made_each_with_ports_of_its_own() {
+    let mut scene = Scene::simple();
+    scene.cluster.spec.pool.min = 3;
+    let (_, jobs) = scene.turn();
+    let ports: Vec<(String, u16)> = jobs
+        .iter()
+        .filter_map(|job| match job {
+            Job::CreatePod { name, rtc_port, .. } => Some((name.clone(), *rtc_port)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("talk-0", 40_000), ("talk-1", 40_002), ("talk-2", 40_004)];
+    assert_eq!(ports, expected.map(|(name, port)| (name.to_owned(), port)));
+    let (_, again) = scene.turn();
+    assert_eq!(
+        words(&again),
+        words(&jobs),
+        "due until the API server has them"
+    );
+}
+
+/// Protects clients: a pod is told its address as soon as it is known, and not again.
+#[test]
+fn a_pod_that_waits_is_told_its_address() {
+    let mut scene = Scene::new(json!({
+        "announcedAddress": {"source": "HostIP"}, "pool": {"spare": 0},
+    }));
+    scene.pod("talk-0", json!({"status": {"containerStatuses": null}}));
+    assert!(scene.turn().1.is_empty());
+    scene.pods.clear();
+    let host = json!({"hostIPs": [{"ip": "10.0.0.1"}]});
+    let mut waiting = host.clone();
+    waiting["containerStatuses"] = json!(null);
+    scene.pod("talk-0", json!({"status": waiting}));
+    assert_eq!(words(&scene.turn().1), ["address talk-0"]);
+    scene.pods.clear();
+    scene.pod("talk-0", json!({"status": host}));
+    scene.says("talk-0", 0, json!({}));
+    assert!(scene.turn().1.is_empty());
+}
+
+/// Protects calls from the cluster autoscaler and from `kubectl drain`: a pod says that it is in
+/// use for as long as it is.
+#[test]
+fn a_pod_in_use_is_marked() {
+    let mut scene = warm();
+    scene.session("stage", "u", json!({}));
+    let (_, jobs) = scene.turn();
+    assert_eq!(words(&jobs), ["mark talk-0", "settle stage"]);
+    let Job::MarkPod { patch, .. } = &jobs[0] else {
+        panic!("{jobs:?}");
+    };
+    assert_eq!(patch["metadata"]["labels"]["mafalda.dev/occupied"], "true");
+    let mut empty = Scene::simple();
+    empty.cluster.spec.pool.spare = 0;
+    let marked = json!({"metadata": {
+        "labels": {"mafalda.dev/occupied": "true"},
+        "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+    }});
+    empty.pod("talk-0", marked);
+    empty.says("talk-0", 0, json!({}));
+    let (_, jobs) = empty.turn();
+    assert_eq!(words(&jobs), ["mark talk-0"]);
+}
+
+/// Protects drains: the pod is told, and told otherwise, until it says so itself.
+#[test]
+fn a_pod_is_told_of_its_drain() {
+    let mut scene = warm();
+    scene.session("stage", "u", json!({}));
+    scene.turn();
+    let runs = json!([{"name": "stage", "generation": 1, "connections": 1}]);
+    scene.says("talk-0", 0, json!({"sessions": runs}));
+    scene.node(json!({"unschedulable": true}));
+    let phase = |scene: &mut Scene| {
+        let (_, jobs) = scene.turn();
+        jobs.into_iter().find_map(|job| match job {
+            Job::DrainPod { phase, .. } => Some(format!("{phase:?}")),
+            _ => None,
+        })
+    };
+    assert_eq!(phase(&mut scene).as_deref(), Some("Cordoned"));
+    let cordoned = json!({"sessions": runs, "drain": {"phase": "cordoned"}});
+    scene.says("talk-0", 0, cordoned.clone());
+    assert_eq!(phase(&mut scene), None);
+    scene.node(json!({}));
+    assert_eq!(phase(&mut scene).as_deref(), Some("Active"));
+}
+
+#[test]
+fn a_session_is_settled_once_and_again_when_somebody_changed_it() {
+    let mut scene = warm();
+    scene.session("stage", "u", json!({}));
+    let (_, jobs) = scene.turn();
+    let Some(Job::Settle(settle)) = jobs.last() else {
+        panic!("{jobs:?}");
+    };
+    assert_eq!(settle.pod, Some([10, 0, 0, 9].into()));
+    let name = SessionName::from("stage");
+    scene.book.settle(&name, settle.seat.decided, NOW);
+    let settled = |scene: &mut Scene| {
+        let (_, jobs) = scene.turn();
+        !words(&jobs).contains(&"settle stage".to_owned())
+    };
+    // The echo of the status is not there yet.
+    assert!(settled(&mut scene));
+    scene.says(
+        "talk-0",
+        0,
+        json!({"sessions": [{"name": "stage", "generation": 1}]}),
+    );
+    scene.session(
+        "stage",
+        "u",
+        json!({"phase": "Active", "generation": 1, "homePod": "talk-0"}),
+    );
+    assert!(settled(&mut scene));
+    scene.session("stage", "u", json!({"phase": "Pending", "generation": 9}));
+    scene.book.settle(&name, 0, NOW - Duration::from_secs(60));
+    assert!(!settled(&mut scene));
+}
+
+/// Protects the next placement: a pod that refuses is not asked for ever.
+#[test]
+fn a_session_that_was_refused_is_placed_anew() {
+    let mut scene = warm();
+    scene.session("stage", "u", json!({}));
+    let (_, jobs) = scene.turn();
+    let Some(Job::Settle(settle)) = jobs.last() else {
+        panic!("{jobs:?}");
+    };
+    scene.book.unseat(&"stage".into(), settle.seat.decided);
+    let (actions, _) = scene.turn();
+    assert!(
+        format!("{actions:?}").contains("Generation(2)"),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn a_token_is_written_again_in_time() {
+    let mut scene = warm();
+    let days = |days: u64| ago(days * 24 * 60 * 60);
+    for (age, is_due) in [(14, false), (16, true)] {
+        let placed = json!({"type": "Placed", "status": "True", "reason": "Placed", "message": "",
+            "lastTransitionTime": time(days(age))});
+        let status = json!({"phase": "Active", "generation": 1, "homePod": "talk-0",
+            "conditions": [placed]});
+        let uid = format!("u{age}");
+        scene.book.seats.clear();
+        scene.session("stage", &uid, status);
+        scene.says(
+            "talk-0",
+            0,
+            json!({"sessions": [{"name": "stage", "generation": 1}]}),
+        );
+        let (_, jobs) = scene.turn();
+        let written = words(&jobs).contains(&"settle stage".to_owned());
+        assert_eq!(written, is_due, "{age} days");
+    }
+}
+
+/// Protects generations: a pod that lost a session is not given the same generation again, as its
+/// application would take what began anew for what it knew.
+#[test]
+fn a_pod_is_told_of_a_placement_once() {
+    let mut scene = warm();
+    scene.session("stage", "u", json!({}));
+    let (_, jobs) = scene.turn();
+    let Some(Job::Settle(settle)) = jobs.last() else {
+        panic!("{jobs:?}");
+    };
+    assert!(settle.seat.untold);
+    scene.book.settle(&"stage".into(), settle.seat.decided, NOW);
+    scene.book.renew_access();
+    let (_, jobs) = scene.turn();
+    let Some(Job::Settle(settle)) = jobs.last() else {
+        panic!("{jobs:?}");
+    };
+    assert!(!settle.seat.untold);
+}

@@ -1,0 +1,7 @@
+//! What is observed and what is due, as tables: objects of the API server and reports of pods in,
+//! the plan's view and jobs out. No cluster, no pod.
+
+mod cluster_status;
+mod fixtures;
+mod jobs;
+mod observe;

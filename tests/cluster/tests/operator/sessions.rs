@@ -1,0 +1,208 @@
+//! Sessions: quickly there, many at once, gone when they are deleted.
+
+use crate::world::{World, percentile, until, with_operator};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use mafalda_operator::crd::Phase;
+use mafalda_operator::pod_api::{Access, Client as Pods};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The pods' own word on which sessions they run: names and generations.
+pub async fn running(world: &World) -> Vec<(String, u64)> {
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+    let text = async |name: &str, key: &str| {
+        let data = secrets.get(name).await.unwrap().data.unwrap();
+        String::from_utf8(data[key].0.clone()).unwrap()
+    };
+    let key = text("talk-token-key", "private.pem").await;
+    let authority = text("talk-ca", "ca.crt").await;
+    let pods = Pods::new(Arc::new(Access::new("talk", &key, &authority).unwrap()));
+    let mut found = Vec::new();
+    for pod in world.pods.list(&ListParams::default()).await.unwrap() {
+        if let Some(ip) = pod.status.and_then(|status| status.pod_ip) {
+            // One that is ending may be gone by now.
+            let Ok(report) = pods.status(ip.parse().unwrap()).await else {
+                continue;
+            };
+            let of = |session: &mafalda_operator::pod_api::report::Session| {
+                (session.name.clone(), session.generation)
+            };
+            found.extend(report.sessions.iter().map(of));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Protects who waits for a call to begin: on a warm pool a Session is usable at once, with an
+/// endpoint, a token of its own and the authority to trust.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_session_is_active_at_once() {
+    let spec = json!({"workersPerPod": 1, "exposure": {"type": "Internal"}});
+    with_operator("at-once", spec, async |world| {
+        world.serving(1).await;
+        let mut times = Vec::new();
+        for index in 0..30 {
+            let name = format!("s{index}");
+            let begun = Instant::now();
+            world.apply(&name).await;
+            world.active(&name, 1).await;
+            times.push(begun.elapsed());
+        }
+        let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
+        println!("apply to Active, one by one: p50 {p50:?}, p99 {p99:?}");
+        assert!(p50 < Duration::from_millis(300), "p50 {p50:?}");
+        let status = world.status("s0").await;
+        let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+        let secret = secrets
+            .get(&status.token_secret_name.unwrap())
+            .await
+            .unwrap();
+        let data = secret.data.unwrap();
+        assert_eq!(data["url"].0, status.endpoint.unwrap().into_bytes());
+        assert!(data.contains_key("token") && data.contains_key("ca.crt"));
+    });
+}
+
+/// Protects a platform where two hundred calls begin at nine o'clock: all are there, the pool has
+/// grown for them, and the API server was not written to more than five times for each.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn two_hundred_at_once() {
+    let spec = json!({
+        "workersPerPod": 2,
+        "exposure": {"type": "Internal"},
+        "pool": {"min": 1, "max": 6, "spare": 1},
+    });
+    with_operator("burst", spec, async |world| {
+        world.serving(1).await;
+        let begun = Instant::now();
+        for index in 0..200 {
+            world.apply(&format!("s{index}")).await;
+        }
+        let applied = begun.elapsed();
+        until("all are active", async || {
+            let sessions = world.sessions.list(&ListParams::default()).await.unwrap();
+            let is_active = |session: &mafalda_operator::crd::Session| {
+                let status = session.status.as_ref();
+                status.is_some_and(|status| status.phase == Some(Phase::Active))
+            };
+            sessions.iter().filter(|session| is_active(session)).count() == 200
+        })
+        .await;
+        println!(
+            "200 sessions: applied in {applied:?}, all Active after {:?}",
+            begun.elapsed()
+        );
+        let sessions = world.sessions.list(&ListParams::default()).await.unwrap();
+        for session in sessions {
+            // One placement each: the Session, its Secret and its status are three writes.
+            let status = session.status.unwrap();
+            assert_eq!(status.generation, Some(1), "{status:?}");
+        }
+        let pods = world.pod_names().await.len();
+        println!("pods then: {pods}");
+        assert!((2..=6).contains(&pods));
+        assert_eq!(running(world).await.len(), 200);
+        world
+            .sessions
+            .delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+            .unwrap();
+        until("none runs any more", async || {
+            running(world).await.is_empty()
+        })
+        .await;
+        let shrunk = until("the pool has shrunk", async || {
+            world.pod_names().await.len() <= 2
+        })
+        .await;
+        println!("shrunk to {:?} after {shrunk:?}", world.pod_names().await);
+    });
+}
+
+/// Protects a name that is used again: the new Session is not the old one.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_name_that_comes_again_is_another_session() {
+    let spec = json!({"workersPerPod": 1, "exposure": {"type": "Internal"}});
+    with_operator("again", spec, async |world| {
+        world.serving(1).await;
+        world.apply("stage").await;
+        world.active("stage", 1).await;
+        world
+            .sessions
+            .delete("stage", &DeleteParams::default())
+            .await
+            .unwrap();
+        world.apply("stage").await;
+        world.active("stage", 2).await;
+        until("one runs, the new one", async || {
+            running(world).await == [("stage".to_owned(), 2)]
+        })
+        .await;
+    });
+}
+
+/// Protects the bill: a Session ends when its time is over.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn time_to_live_ends_a_session() {
+    let spec = json!({"workersPerPod": 1, "exposure": {"type": "Internal"}});
+    with_operator("ttl", spec, async |world| {
+        world.serving(1).await;
+        world
+            .apply_with("short", json!({"lifetime": {"emptySeconds": 10}}))
+            .await;
+        world.active("short", 1).await;
+        until("it has ended", async || {
+            world.status("short").await.phase == Some(Phase::Ended)
+        })
+        .await;
+        assert_eq!(
+            world.status("short").await.last_reason.as_deref(),
+            Some("EmptyTooLong")
+        );
+        until("no pod runs it", async || running(world).await.is_empty()).await;
+    });
+}
+
+/// Protects the node's owner: what a node lacks is said, and a pod without an address gets no
+/// session; when the address comes, all goes on by itself.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn an_unknown_address_fails_closed() {
+    let spec = json!({
+        "workersPerPod": 1,
+        "announcedAddress": {"source": "Annotation", "annotation": "example.com/ip"},
+        "pool": {"min": 1, "max": 1, "spare": 0},
+    });
+    with_operator("closed", spec, async |world| {
+        until("the condition says it", async || {
+            let found = world.condition("AddressResolved").await;
+            found == Some(("False".to_owned(), "AddressUnknown".to_owned()))
+        })
+        .await;
+        world.apply("stage").await;
+        until("the session waits", async || {
+            world.status("stage").await.last_reason.as_deref() == Some("AddressUnknown")
+        })
+        .await;
+        let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(world.client.clone());
+        for node in nodes.list(&ListParams::default()).await.unwrap() {
+            let patch = json!({"metadata": {"annotations": {"example.com/ip": "192.0.2.7"}}});
+            let name = node.metadata.name.unwrap();
+            let parameters = PatchParams::default();
+            nodes
+                .patch(&name, &parameters, &Patch::Merge(patch))
+                .await
+                .unwrap();
+        }
+        let took = world.active("stage", 1).await;
+        println!("Active {took:?} after the address came");
+    });
+}

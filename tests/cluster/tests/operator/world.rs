@@ -1,0 +1,207 @@
+//! A cluster of two nodes with an operator, and what tests do with it.
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use mafalda_e2e::{Cluster, Operator, apply_crds, load_media_pod};
+use mafalda_operator::crd::{MafaldaCluster, Phase, Session, SessionStatus};
+use serde_json::{Value, json};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Far more than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+    let cluster = Cluster::start(2).unwrap();
+    load_media_pod(&cluster).unwrap();
+    cluster
+        .run(async |client| apply_crds(&client).await)
+        .unwrap()
+        .unwrap();
+    cluster
+});
+
+/// Tests have the cluster for themselves, one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// What a test has: a namespace of its own, with a MafaldaCluster `talk` in it.
+pub struct World {
+    pub client: Client,
+    pub cluster: &'static Cluster,
+    pub namespace: String,
+    pub clusters: Api<MafaldaCluster>,
+    pub sessions: Api<Session>,
+    pub pods: Api<Pod>,
+}
+
+/// Runs a test with one replica of the operator.
+pub fn with_operator(name: &str, spec: Value, test: impl AsyncFnOnce(&World) + Send) {
+    on_cluster(name, spec, async |world: &World| {
+        let _operator = Operator::start(world.cluster, name, 8080).unwrap();
+        test(world).await;
+    });
+}
+
+/// Runs a test that starts operators itself.
+pub fn on_cluster(name: &str, spec: Value, test: impl AsyncFnOnce(&World) + Send) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let cluster = &*CLUSTER;
+    let whole = async |client: Client| {
+        let world = World::new(client, cluster, name, spec).await;
+        test(&world).await;
+        world.end().await;
+    };
+    cluster.run(whole).unwrap();
+}
+
+/// Waits until it is so, and says how long that took.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    started.elapsed()
+}
+
+/// The value at that share of all, 0 to 1.
+pub fn percentile(times: &mut [Duration], share: f64) -> Duration {
+    times.sort_unstable();
+    let index = (times.len() as f64 * share).ceil() as usize;
+    times[index.clamp(1, times.len()) - 1]
+}
+
+impl World {
+    async fn new(client: Client, cluster: &'static Cluster, name: &str, spec: Value) -> Self {
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let namespace = json!({"metadata": {"name": name}});
+        let namespace = serde_json::from_value(namespace).unwrap();
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
+        let world = Self {
+            clusters: Api::namespaced(client.clone(), name),
+            sessions: Api::namespaced(client.clone(), name),
+            pods: Api::namespaced(client.clone(), name),
+            namespace: name.to_owned(),
+            client,
+            cluster,
+        };
+        let talk = json!({
+            "apiVersion": "mafalda.dev/v1alpha1",
+            "kind": "MafaldaCluster",
+            "metadata": {"name": "talk"},
+            "spec": spec,
+        });
+        let talk = serde_json::from_value(talk).unwrap();
+        world
+            .clusters
+            .create(&PostParams::default(), &talk)
+            .await
+            .unwrap();
+        world
+    }
+
+    /// Media pods end at once: the next test wants the nodes.
+    async fn end(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let now = DeleteParams::default().grace_period(0);
+        self.pods
+            .delete_collection(&now, &ListParams::default())
+            .await
+            .unwrap();
+        namespaces
+            .delete(&self.namespace, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    /// Applies a Session of two participants.
+    pub async fn apply(&self, name: &str) {
+        self.apply_with(name, json!({})).await;
+    }
+
+    /// Applies a Session with more in its spec.
+    pub async fn apply_with(&self, name: &str, spec: Value) {
+        let mut whole = json!({"clusterRef": {"name": "talk"}, "expectedParticipants": 2});
+        for (field, value) in spec.as_object().unwrap() {
+            whole[field] = value.clone();
+        }
+        let session = json!({
+            "apiVersion": "mafalda.dev/v1alpha1",
+            "kind": "Session",
+            "metadata": {"name": name},
+            "spec": whole,
+        });
+        let session = serde_json::from_value(session).unwrap();
+        self.sessions
+            .create(&PostParams::default(), &session)
+            .await
+            .unwrap();
+    }
+
+    /// The status of a Session.
+    pub async fn status(&self, name: &str) -> SessionStatus {
+        self.sessions
+            .get(name)
+            .await
+            .unwrap()
+            .status
+            .unwrap_or_default()
+    }
+
+    /// Waits until a Session is Active in that generation or a later one.
+    pub async fn active(&self, name: &str, generation: u64) -> Duration {
+        until(&format!("{name} is active"), async || {
+            let status = self.status(name).await;
+            status.phase == Some(Phase::Active) && status.generation >= Some(generation)
+        })
+        .await
+    }
+
+    /// Waits until so many media pods take sessions.
+    pub async fn serving(&self, pods: u32) -> Duration {
+        until(&format!("{pods} pods serve"), async || {
+            let status = self.clusters.get("talk").await.unwrap().status;
+            status.unwrap_or_default().ready >= pods
+        })
+        .await
+    }
+
+    /// The condition of the MafaldaCluster: its status and its reason.
+    pub async fn condition(&self, of: &str) -> Option<(String, String)> {
+        let status = self.clusters.get("talk").await.unwrap().status?;
+        let found = status.conditions.into_iter().find(|c| c.type_ == of)?;
+        Some((found.status, found.reason))
+    }
+
+    /// The media pods that are not ending.
+    pub async fn pod_names(&self) -> Vec<String> {
+        let pods = self.pods.list(&ListParams::default()).await.unwrap();
+        let lives = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
+        pods.iter()
+            .filter(lives)
+            .map(ResourceExt::name_any)
+            .collect()
+    }
+
+    /// The process of a pod's supervisor on this machine.
+    pub fn process_of(&self, pod: &str) -> u32 {
+        let is_it = |id: &u32| {
+            let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            let name = format!("MAFALDA_POD_NAME={pod}");
+            let namespace = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| variable == name.as_bytes())
+                && namespace.starts_with(b"/usr/bin/mafalda\0serve")
+        };
+        let ids = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        ids.into_iter()
+            .find(is_it)
+            .expect("the pod runs on this machine")
+    }
+}
