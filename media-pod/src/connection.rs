@@ -118,9 +118,11 @@ async fn connect(
     let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
     let connection = dial.id();
     tracing::info!(worker = index, pid, connection, %peer, handed_over, "worker given");
+    let id = dial.id().to_owned();
     tokio::spawn(carry(pod.clone(), place, socket, dial, sides, stop));
     // The slot is free when the process has ended, also while its application is yet to hear of it.
     let _ = exit.await;
+    pod.worker_ended(&id);
     Ok(())
 }
 
@@ -205,8 +207,13 @@ async fn connect_virtual(
         let shell = shell.clone();
         move || shell.close()
     };
-    carry(pod.clone(), place, socket, dial, sides, stop).await;
-    shell.close();
+    let (id, mut exit) = (dial.id().to_owned(), shell.exit());
+    let ended = async {
+        // The shell lives as long as this.
+        let _ = exit.wait_for(Option::is_some).await;
+        pod.worker_ended(&id);
+    };
+    tokio::join!(carry(pod.clone(), place, socket, dial, sides, stop), ended);
     Ok(())
 }
 

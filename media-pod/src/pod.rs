@@ -106,6 +106,8 @@ pub struct Connection {
     pub inventory: Arc<Mutex<Inventory>>,
     /// The session that it is of.
     pub session: Option<Arc<Attendance>>,
+    /// The worker has ended, and the application is yet to hear of it.
+    pub ended: bool,
 }
 
 impl State {
@@ -499,18 +501,27 @@ impl Pod {
         self.changed();
     }
 
-    /// Looks at every connection.
+    /// The connection's worker has ended; its application may be gone, or is yet to hear of it.
+    pub fn worker_ended(&self, id: &str) {
+        let mut state = self.state();
+        let session = state.connections.get_mut(id).and_then(|connection| {
+            connection.ended = true;
+            connection.session.take()
+        });
+        drop(state);
+        // Outside of the lock: it may be the last of the session's.
+        drop(session);
+        self.changed();
+    }
+
+    /// Looks at every connection that has a worker.
     pub fn each_connection<T>(&self, mut look: impl FnMut(&str, &Connection) -> T) -> Vec<T> {
         let state = self.state();
         let connections = state.connections.iter();
+        let connections = connections.filter(|(_, connection)| !connection.ended);
         connections
             .map(|(id, connection)| look(id, connection))
             .collect()
-    }
-
-    /// Looks at one connection.
-    pub fn with_connection<T>(&self, id: &str, look: impl FnOnce(&Connection) -> T) -> Option<T> {
-        self.state().connections.get(id).map(look)
     }
 
     /// Whether no application has, or is about to get, a worker.

@@ -93,6 +93,7 @@ impl Greeting {
             since: SystemTime::now(),
             inventory,
             session,
+            ended: false,
         };
         pod.add_connection(&welcome.connection, connection);
         (self.socket, Sockets::new(pod.clone(), welcome, receiver))
