@@ -1,7 +1,9 @@
 //! `mafalda serve`: the settings of a media pod, its logs and signals.
 
 use mafalda_media_pod::auth::Verifier;
-use mafalda_media_pod::{Config, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls};
+use mafalda_media_pod::{
+    Config, Identity, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -119,6 +121,15 @@ pub struct Arguments {
     /// The cluster that tokens must be for.
     #[arg(long, default_value = "mafalda")]
     cluster: String,
+    /// The pod's name, for whoever reads its status.
+    #[arg(long, env = "MAFALDA_POD_NAME", default_value = "")]
+    pod_name: String,
+    /// The region that the pod is in.
+    #[arg(long, env = "MAFALDA_REGION", default_value = "")]
+    region: String,
+    /// The zone of the region.
+    #[arg(long, env = "MAFALDA_ZONE", default_value = "")]
+    zone: String,
     /// Certificate chain (PEM): the API is then https and wss.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -190,6 +201,12 @@ impl Arguments {
             return Err(format!("--worker-bin: there is no program {path}").into());
         }
         let config = Config {
+            identity: Identity {
+                name: self.pod_name,
+                cluster: self.cluster,
+                region: self.region,
+                zone: self.zone,
+            },
             listen: self.listen,
             tls: self
                 .tls_cert

@@ -3,6 +3,7 @@
 use crate::auth::Verifier;
 use crate::pod::Mode;
 use mafalda_virtual_worker::{PipeSettings, Placement};
+use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -36,9 +37,24 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// What a pod is called, for whoever reads its status.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Identity {
+    /// Its own name.
+    pub name: String,
+    /// The cluster that it is of.
+    pub cluster: String,
+    /// Where it is, if somebody said so.
+    pub region: String,
+    /// Where in the region.
+    pub zone: String,
+}
+
 /// The settings of a pod.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What it is called.
+    pub identity: Identity,
     /// Where the HTTP API listens.
     pub listen: SocketAddr,
     /// TLS for the HTTP API.

@@ -19,7 +19,7 @@ pub use resume::Resumption;
 use crate::inventory::Inventory;
 use crate::listen_infos::{OWN_WEBRTC_SERVER, Rewriter};
 use crate::members::{Kept, keep};
-use crate::pod::{Place, Pod, Reservation, SlotState};
+use crate::pod::{Attendance, Place, Pod, Reservation, SlotState};
 use crate::process::{Orders, WorkerProcess};
 use crate::rtc_addresses::{addresses, rtc_port_is_free};
 use crate::translate::Translator;
@@ -54,12 +54,14 @@ pub struct Claim {
     pub greeting: Greeting,
     /// Its right to a worker.
     pub reservation: Reservation,
+    /// Its place in a session.
+    pub session: Option<Arc<Attendance>>,
 }
 
 /// Serves the claim with the process until their connection is over; the process ends with it.
 pub async fn serve(pod: &Pod, index: usize, process: WorkerProcess, claim: Claim) {
     let (pid, peer) = (process.pid, claim.greeting.peer);
-    if let Err(error) = connect(pod, index, process, claim.greeting).await {
+    if let Err(error) = connect(pod, index, process, claim.greeting, claim.session).await {
         tracing::warn!(worker = index, pid, %peer, %error, "no connection");
     }
     // Before the reservation is given back, so that a slot is free for the next one.
@@ -78,6 +80,7 @@ async fn connect(
     index: usize,
     mut process: WorkerProcess,
     mut greeting: Greeting,
+    session: Option<Arc<Attendance>>,
 ) -> Result<(), StartError> {
     let config = pod.config();
     let start = &greeting.start;
@@ -112,7 +115,7 @@ async fn connect(
         };
     });
     let peer = greeting.peer;
-    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory);
+    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
     let connection = dial.id();
     tracing::info!(worker = index, pid, connection, %peer, handed_over, "worker given");
     tokio::spawn(carry(pod.clone(), place, socket, dial, sides, stop));
@@ -126,9 +129,10 @@ pub async fn serve_virtual(pod: Pod, claim: Claim) {
     let Claim {
         greeting,
         mut reservation,
+        session,
     } = claim;
     let peer = greeting.peer;
-    if let Err(error) = connect_virtual(&pod, greeting, &mut reservation).await {
+    if let Err(error) = connect_virtual(&pod, greeting, &mut reservation, session).await {
         tracing::warn!(%peer, %error, "no connection");
     }
 }
@@ -137,6 +141,7 @@ async fn connect_virtual(
     pod: &Pod,
     mut greeting: Greeting,
     reservation: &mut Reservation,
+    session: Option<Arc<Attendance>>,
 ) -> Result<(), StartError> {
     let placed = files::place(&greeting.start).map_err(StartError::from);
     let arguments = greeting.or_refuse(placed).await?;
@@ -190,10 +195,12 @@ async fn connect_virtual(
     group.attach(&shell);
     let inventory = shell.inventory();
     let place = Place::Virtual(id);
+    let session_name = session.as_ref().map(|session| session.name().to_owned());
     let peer = greeting.peer;
-    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory);
+    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
     let connection = dial.id();
-    tracing::info!(virtual_worker = id.0, own_members = own, connection, %peer, handed_over, "virtual worker given");
+    let session = session_name.as_deref().unwrap_or_default();
+    tracing::info!(virtual_worker = id.0, session, own_members = own, connection, %peer, handed_over, "virtual worker given");
     let stop = {
         let shell = shell.clone();
         move || shell.close()

@@ -1,6 +1,10 @@
 //! The pod's HTTP API. Its description for programs is `openapi.json` beside this crate's manifest.
 
 mod access;
+mod body;
+mod drain;
+mod events;
+mod sessions;
 mod upgrade;
 mod worker;
 
@@ -46,7 +50,13 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
     probes
         .or(reads)
         .unify()
-        .or(worker::route(pod, peer))
+        .or(sessions::routes(pod.clone()))
+        .unify()
+        .or(drain::routes(pod.clone()))
+        .unify()
+        .or(events::route(pod.clone()))
+        .unify()
+        .or(worker::routes(pod, peer))
         .unify()
         .recover(not_found)
         .unify()
@@ -72,9 +82,9 @@ pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
     let status = match error.code.as_str() {
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "forbidden" => StatusCode::FORBIDDEN,
-        "unknownConnection" => StatusCode::NOT_FOUND,
-        "versionMismatch" => StatusCode::CONFLICT,
-        "tooManyWorkers" => StatusCode::TOO_MANY_REQUESTS,
+        "unknownConnection" | "unknownSession" => StatusCode::NOT_FOUND,
+        "versionMismatch" | "olderGeneration" | "otherGeneration" => StatusCode::CONFLICT,
+        "tooManyWorkers" | "tooManyConnections" => StatusCode::TOO_MANY_REQUESTS,
         "draining" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };

@@ -20,6 +20,7 @@ use serde::Serialize;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::AddAssign;
 
 /// How many of each a worker carries. The pod's own WebRtcServer is not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
@@ -234,6 +235,19 @@ impl Inventory {
             }
             closing.extend(thing.needed_by);
         }
+    }
+}
+
+impl AddAssign for Carries {
+    fn add_assign(&mut self, other: Self) {
+        self.routers += other.routers;
+        self.web_rtc_servers += other.web_rtc_servers;
+        self.transports += other.transports;
+        self.producers += other.producers;
+        self.consumers += other.consumers;
+        self.data_producers += other.data_producers;
+        self.data_consumers += other.data_consumers;
+        self.rtp_observers += other.rtp_observers;
     }
 }
 

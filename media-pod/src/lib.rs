@@ -25,13 +25,14 @@ mod pod;
 mod process;
 mod rtc_addresses;
 mod serve;
+mod sessions;
 mod slot;
 mod status;
 mod topology;
 mod translate;
 mod virtual_worker;
 
-pub use config::{Config, ConfigError, ListenInfos, Tls};
+pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
 pub use mafalda_virtual_worker::{PipeSettings, Placement};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};

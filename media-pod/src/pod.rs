@@ -5,13 +5,15 @@ use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
 use crate::members::{Kept, Members, VirtualId, keep};
 use crate::metrics::Metrics;
+use crate::sessions::{Session, SessionError, Sessions, Wanted};
 use crate::slot;
 use mafalda_link::{MEDIASOUP_NPM, RefusalBody};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 /// What a worker process is doing.
@@ -102,6 +104,14 @@ pub struct Connection {
     pub since: SystemTime,
     /// What the application has on it.
     pub inventory: Arc<Mutex<Inventory>>,
+    /// The session that it is of.
+    pub session: Option<Arc<Attendance>>,
+}
+
+impl State {
+    fn takes_new(&self) -> bool {
+        !self.stopping && self.drain.phase == Phase::Active
+    }
 }
 
 impl Slot {
@@ -126,7 +136,62 @@ struct State {
     processes: usize,
     /// Members of single applications.
     own_groups: Vec<Weak<Members>>,
-    draining: bool,
+    sessions: Sessions,
+    drain: Drain,
+    /// The pod is about to end.
+    stopping: bool,
+}
+
+/// Whether a pod is used, by the will of whoever runs it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// It takes what comes.
+    #[default]
+    Active,
+    /// It takes nothing new.
+    Cordoned,
+    /// It takes nothing new and shall be empty at the deadline.
+    Draining,
+}
+
+/// How far a pod is from its end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// What is taken.
+    pub phase: Phase,
+    /// When it shall be empty, in seconds since 1970.
+    pub deadline: Option<u64>,
+}
+
+/// An application's place in a session, given back when dropped.
+pub struct Attendance {
+    pod: Pod,
+    name: String,
+    serial: u64,
+}
+
+impl Attendance {
+    /// The session's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        let mut state = self.pod.state();
+        state.sessions.disconnect(&self.name, self.serial, now());
+        drop(state);
+        self.pod.changed();
+    }
+}
+
+/// The time since 1970.
+fn now() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// The pod's shared state. Cheap to clone.
@@ -140,6 +205,8 @@ struct Inner {
     /// The workers that virtual workers share.
     members: Arc<Members>,
     virtual_ids: AtomicU64,
+    /// Goes up when something has changed that others wait for.
+    changes: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
 
@@ -192,6 +259,7 @@ impl Pod {
             state: Mutex::default(),
             members: Arc::new(Members::new(true)),
             virtual_ids: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         }))
     }
@@ -317,16 +385,19 @@ impl Pod {
             .collect()
     }
 
-    /// Counts `client`'s wish for one more worker against the limits.
+    /// Counts `client`'s wish for one more worker against the limits; `of_session`: for a session that
+    /// is here.
     pub fn reserve(
         &self,
         client: &str,
         limit: Option<usize>,
         mode: Mode,
+        of_session: bool,
     ) -> Result<Reservation, RefusalBody> {
         let config = self.config();
         let mut state = self.state();
-        if state.draining {
+        // A session that is here goes on until it is moved: its applications may come back.
+        if state.stopping || !of_session && !state.takes_new() {
             return Err(refusal(
                 "draining",
                 "this pod takes no new workers, as it is about to stop: try another",
@@ -396,11 +467,15 @@ impl Pod {
     /// Lets a connection be resumed.
     pub fn add_connection(&self, id: &str, connection: Connection) {
         self.state().connections.insert(id.to_owned(), connection);
+        self.changed();
     }
 
     /// The connection is over.
     pub fn remove_connection(&self, id: &str) {
-        self.state().connections.remove(id);
+        let connection = self.state().connections.remove(id);
+        // Outside of the lock: it may be the last of a session's.
+        drop(connection);
+        self.changed();
     }
 
     /// Whether there is such a connection.
@@ -421,6 +496,7 @@ impl Pod {
         if let Some(connection) = self.state().connections.get_mut(id) {
             connection.connected = is;
         }
+        self.changed();
     }
 
     /// Looks at every connection.
@@ -448,14 +524,110 @@ impl Pod {
         self.state().connections.len()
     }
 
-    /// Takes no new workers from now on.
-    pub fn drain(&self) {
-        self.state().draining = true;
+    /// Something has changed that others wait for.
+    fn changed(&self) {
+        self.0.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Whether new workers are refused.
+    /// Tells of changes of sessions, of the drain, of connections and of workers.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// The pod ends soon: it takes no new workers from now on.
+    pub fn retire(&self) {
+        self.state().stopping = true;
+        self.changed();
+    }
+
+    /// Whether new workers and sessions are refused.
     pub fn is_draining(&self) -> bool {
-        self.state().draining
+        !self.state().takes_new()
+    }
+
+    /// How far the pod is from its end.
+    pub fn drain(&self) -> Drain {
+        self.state().drain
+    }
+
+    /// Takes nothing new any more, or again; `time` from now it shall be empty.
+    pub fn set_drain(&self, phase: Phase, time: Option<Duration>) -> Drain {
+        let drain = Drain {
+            phase,
+            deadline: time.map(|time| now().saturating_add(time).as_secs()),
+        };
+        self.state().drain = drain;
+        self.changed();
+        drain
+    }
+
+    /// Makes a session, or raises the generation of one that is here. True if it is new.
+    ///
+    /// # Errors
+    /// See [`Sessions::put`].
+    pub fn put_session(&self, name: &str, wanted: Wanted) -> Result<bool, SessionError> {
+        let mut state = self.state();
+        let takes_new = state.takes_new();
+        let is_new = state.sessions.put(name, wanted, takes_new, now())?;
+        drop(state);
+        self.changed();
+        Ok(is_new)
+    }
+
+    /// Ends a session and what its applications have.
+    ///
+    /// # Errors
+    /// See [`Sessions::delete`].
+    pub fn delete_session(&self, name: &str, generation: Option<u64>) -> Result<(), SessionError> {
+        let (ended, of_session) = {
+            let mut state = self.state();
+            let ended = state.sessions.delete(name, generation, now())?;
+            let connections = state.connections.values();
+            let of_session = connections.filter(|connection| {
+                let session = connection.session.as_ref();
+                session.is_some_and(|session| session.serial == ended.serial)
+            });
+            let places: Vec<Place> = of_session.map(|connection| connection.place).collect();
+            (ended, places)
+        };
+        tracing::info!(
+            session = name,
+            generation = ended.generation,
+            "session ended"
+        );
+        for group in self.groups() {
+            for shell in group.virtual_workers() {
+                if of_session.contains(&Place::Virtual(shell.id())) {
+                    shell.close();
+                }
+            }
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// An application's place in a session; `generation` is the one that it means, if it says so.
+    ///
+    /// # Errors
+    /// See [`Sessions::connect`].
+    pub fn attend(&self, name: &str, generation: Option<u64>) -> Result<Attendance, SessionError> {
+        let serial = self.state().sessions.connect(name, generation)?;
+        self.changed();
+        Ok(Attendance {
+            pod: self.clone(),
+            name: name.to_owned(),
+            serial,
+        })
+    }
+
+    /// The session of a name.
+    pub fn session(&self, name: &str) -> Option<Session> {
+        self.state().sessions.get(name).cloned()
+    }
+
+    /// All sessions, by name.
+    pub fn sessions(&self) -> Vec<Session> {
+        self.state().sessions.all()
     }
 
     /// Ends every worker.
@@ -475,7 +647,7 @@ impl Pod {
         let state = self.state();
         let kept = state.slots.range(..self.config().workers);
         let running = kept.filter(|(_, slot)| slot.pid.is_some());
-        !state.draining && running.count() == self.config().workers
+        state.takes_new() && running.count() == self.config().workers
     }
 }
 

@@ -86,7 +86,7 @@ pub async fn run(
     let accepting = tokio::spawn(accept(pod.clone(), listener, tls));
     let gentle = async {
         shutdown.gentle.await;
-        pod.drain();
+        pod.retire();
         let seconds = pod.config().stop_after.as_secs();
         tracing::info!(
             connections = pod.connections(),
@@ -104,7 +104,7 @@ pub async fn run(
         () = gentle => {}
         () = shutdown.now => {}
     }
-    pod.drain();
+    pod.retire();
     pod.stop();
     // Each slot ends its worker and goes.
     let ended = async {

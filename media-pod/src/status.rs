@@ -1,8 +1,10 @@
 //! What `GET /v1/status` answers, and what metrics read off the pod.
 
+use crate::config::Identity;
 use crate::inventory::{Carries, Inventory};
 use crate::metrics::Reading;
-use crate::pod::{Connection, Mode, Place, Pod, Slot, SlotState};
+use crate::pod::{Connection, Drain, Mode, Place, Pod, Slot, SlotState};
+use crate::sessions::Session;
 use mafalda_link::{MEDIASOUP_CRATE, MEDIASOUP_NPM};
 use mafalda_virtual_worker::Placement;
 use serde::Serialize;
@@ -16,7 +18,10 @@ use std::time::SystemTime;
 pub struct Status {
     version: &'static str,
     mediasoup: Versions,
+    pod: Identity,
     draining: bool,
+    drain: Drain,
+    sessions: Vec<SessionStatus>,
     listen_infos: &'static str,
     /// Whether applications that ask for no kind of worker get a virtual one.
     #[serde(rename = "virtual")]
@@ -25,6 +30,16 @@ pub struct Status {
     workers: Vec<WorkerStatus>,
     virtual_workers: Vec<VirtualWorkerStatus>,
     connections: Connections,
+}
+
+/// A session and what it has here.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStatus {
+    #[serde(flatten)]
+    session: Session,
+    state: &'static str,
+    carries: Carries,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +72,7 @@ struct WorkerStatus {
 #[serde(rename_all = "camelCase")]
 struct VirtualWorkerStatus {
     id: u64,
+    session: Option<String>,
     connection: ConnectionStatus,
     carries: Carries,
 }
@@ -116,10 +132,48 @@ fn virtual_worker_status(id: &str, connection: &Connection) -> Option<VirtualWor
         Place::Worker(_) => None,
         Place::Virtual(virtual_id) => Some(VirtualWorkerStatus {
             id: virtual_id.0,
+            session: connection
+                .session
+                .as_ref()
+                .map(|session| session.name().to_owned()),
             connection: connection_status(id, connection),
             carries: count(&connection.inventory),
         }),
     }
+}
+
+/// The sessions now.
+pub fn sessions(pod: &Pod) -> Vec<SessionStatus> {
+    let mut carries: HashMap<String, Carries> = HashMap::new();
+    pod.each_connection(|_, connection| {
+        if let Some(session) = &connection.session {
+            let all = carries.entry(session.name().to_owned()).or_default();
+            *all += count(&connection.inventory);
+        }
+    });
+    let status = |session: Session| SessionStatus {
+        state: "active",
+        carries: carries.remove(&session.name).unwrap_or_default(),
+        session,
+    };
+    pod.sessions().into_iter().map(status).collect()
+}
+
+/// One session now.
+pub fn session(pod: &Pod, name: &str) -> Option<SessionStatus> {
+    let session = pod.session(name)?;
+    let mut carries = Carries::default();
+    pod.each_connection(|_, connection| {
+        let of = connection.session.as_ref().map(|session| session.name());
+        if of == Some(name) {
+            carries += count(&connection.inventory);
+        }
+    });
+    Some(SessionStatus {
+        state: "active",
+        carries,
+        session,
+    })
 }
 
 /// The pod now.
@@ -157,7 +211,10 @@ pub fn status(pod: &Pod) -> Status {
             npm: MEDIASOUP_NPM,
             rust: MEDIASOUP_CRATE,
         },
+        pod: pod.config().identity.clone(),
         draining: pod.is_draining(),
+        drain: pod.drain(),
+        sessions: sessions(pod),
         listen_infos: pod.config().listen_infos.as_str(),
         is_virtual: pod.config().mode == Mode::Virtual,
         placement: placement_word(pod.config().placement),

@@ -100,7 +100,8 @@ pub async fn pod_gone(stream: Option<UnixStream>) -> io::Result<()> {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// `ws://host:port` or `wss://host:port`, perhaps with a path before `/v1/worker`, or a path to
-    /// one kind of worker: `/v1/worker/virtual` or `/v1/worker/real`.
+    /// one kind of worker, `/v1/worker/virtual` or `/v1/worker/real`, or to a session,
+    /// `/v1/sessions/{name}`.
     pub url: Url,
     /// The kind of worker that is asked for, `virtual` or `real`; else the pod decides.
     pub mode: Option<String>,
@@ -179,6 +180,13 @@ fn worker_path(written: &str, mode: Option<&str>) -> String {
     const WORKER: &str = "/v1/worker";
 
     let written = written.trim_end_matches('/');
+    // A session's workers are virtual.
+    let parts: Vec<&str> = written.rsplitn(3, '/').collect();
+    match parts[..] {
+        ["worker", _, before] if before.ends_with("/v1/sessions") => return written.to_owned(),
+        [_, "sessions", before] if before.ends_with("/v1") => return format!("{written}/worker"),
+        _ => {}
+    }
     let of_kind = MODES.map(|mode| format!("{WORKER}/{mode}"));
     let kind = of_kind.iter().find(|kind| written.ends_with(kind.as_str()));
     let (before, written_mode) = match kind {
@@ -524,6 +532,13 @@ mod tests {
             ("/v1/worker/virtual", None, "/v1/worker/virtual"),
             ("/a/v1/worker/real/", None, "/a/v1/worker/real"),
             ("/a/v1/worker/real", Some("virtual"), "/a/v1/worker/virtual"),
+            ("/v1/sessions/call", None, "/v1/sessions/call/worker"),
+            (
+                "/a/v1/sessions/call/worker",
+                None,
+                "/a/v1/sessions/call/worker",
+            ),
+            ("/v1/sessions/worker", None, "/v1/sessions/worker/worker"),
         ] {
             assert_eq!(worker_path(written, mode), path, "{written} {mode:?}");
         }

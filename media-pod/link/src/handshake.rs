@@ -11,6 +11,8 @@ pub mod header {
     pub const PROTOCOL: &str = "mafalda-protocol";
     /// The id of the connection to resume; absent for a new one.
     pub const CONNECTION: &str = "mafalda-connection";
+    /// The generation of the session that the client means; absent for any.
+    pub const GENERATION: &str = "mafalda-generation";
 }
 
 /// The client's first message.

@@ -5,7 +5,7 @@ use super::hand_over::{ApplicationEnds, Offer};
 use super::resume::Sockets;
 use crate::Config;
 use crate::inventory::Inventory;
-use crate::pod::{Connection, Place, Pod};
+use crate::pod::{Attendance, Connection, Place, Pod};
 use mafalda_link::{Packet, SinkExt, Socket, Start, Welcome};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -78,6 +78,7 @@ impl Greeting {
         place: Place,
         handed_over: bool,
         inventory: Arc<Mutex<Inventory>>,
+        session: Option<Arc<Attendance>>,
     ) -> (Box<dyn Socket>, Sockets) {
         let (sockets, receiver) = mpsc::channel(1);
         let connection = Connection {
@@ -91,6 +92,7 @@ impl Greeting {
             handed_over,
             since: SystemTime::now(),
             inventory,
+            session,
         };
         pod.add_connection(&welcome.connection, connection);
         (self.socket, Sockets::new(pod.clone(), welcome, receiver))

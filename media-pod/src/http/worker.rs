@@ -4,14 +4,16 @@
 
 use super::access::{allow, allow_again};
 use super::refuse;
+use super::sessions::session_refusal;
 use super::upgrade::{Upgrade, upgrade};
 use crate::auth::Role;
 use crate::connection::{self, Claim, Greeting, Resumption};
-use crate::pod::{Mode, Pod, Reservation, refusal};
+use crate::pod::{Attendance, Mode, Pod, Reservation, refusal};
 use mafalda_link::{
     Hello, MEDIASOUP_CRATE, MEDIASOUP_NPM, PROTOCOL, Packet, RefusalBody, Socket, StreamExt, header,
 };
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use warp::Filter;
@@ -34,26 +36,44 @@ enum Admission {
         reservation: Reservation,
         mediasoup: String,
         mode: Mode,
+        session: Option<Arc<Attendance>>,
     },
     Resume {
         connection: String,
     },
 }
 
-/// The route, for one client.
-pub fn route(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
+/// What a request's path asks for.
+struct Wish {
+    mode: Mode,
+    session: Option<String>,
+}
+
+/// The routes, for one client.
+pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
     let default = pod.config().mode;
     let real = warp::path!("real").map(|| Mode::Real);
     let virtual_worker = warp::path!("virtual").map(|| Mode::Virtual);
-    let mode = warp::path::end().map(move || default);
-    warp::path!("v1" / "worker" / ..)
-        .and(mode.or(real).unify().or(virtual_worker).unify())
+    let either = warp::path::end().map(move || default);
+    let anonymous = warp::path!("v1" / "worker" / ..)
+        .and(either.or(real).unify().or(virtual_worker).unify())
+        .map(|mode| Wish {
+            mode,
+            session: None,
+        });
+    let of_session = warp::path!("v1" / "sessions" / String / "worker").map(|name| Wish {
+        mode: Mode::Virtual,
+        session: Some(name),
+    });
+    anonymous
+        .or(of_session)
+        .unify()
         .and(warp::get())
         .and(warp::header::headers_cloned())
         .and(upgrade())
-        .map(move |mode, headers: HeaderMap, upgrade: Upgrade| {
+        .map(move |wish, headers: HeaderMap, upgrade: Upgrade| {
             let pod = pod.clone();
-            let admission = match admit(&pod, &headers, peer, mode) {
+            let admission = match admit(&pod, &headers, peer, wish) {
                 Ok(admission) => admission,
                 Err(error) => {
                     tracing::info!(%peer, code = error.code, "refused");
@@ -70,7 +90,7 @@ fn admit(
     pod: &Pod,
     headers: &HeaderMap,
     peer: SocketAddr,
-    mode: Mode,
+    wish: Wish,
 ) -> Result<Admission, RefusalBody> {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let resumed = header(header::CONNECTION);
@@ -112,13 +132,31 @@ fn admit(
             connection: connection.to_owned(),
         });
     }
+    // A token for one session gives nothing else.
+    if let Some(claims) = &claims
+        && claims.session != "*"
+        && wish.session.as_ref() != Some(&claims.session)
+    {
+        return Err(refusal("forbidden", "this token does not allow that"));
+    }
+    let session = match &wish.session {
+        None => None,
+        Some(name) => {
+            let generation = header(header::GENERATION).and_then(|text| text.parse().ok());
+            let attendance = pod.attend(name, generation);
+            Some(Arc::new(
+                attendance.map_err(|error| session_refusal(&error))?,
+            ))
+        }
+    };
     let subject = claims.as_ref().and_then(|claims| claims.sub.clone());
     let client = subject.unwrap_or_else(|| peer.ip().to_string());
     let limit = claims.and_then(|claims| claims.limits.workers);
     Ok(Admission::New {
-        reservation: pod.reserve(&client, limit, mode)?,
+        reservation: pod.reserve(&client, limit, wish.mode, session.is_some())?,
         mediasoup: mediasoup.to_owned(),
-        mode,
+        mode: wish.mode,
+        session,
     })
 }
 
@@ -138,6 +176,7 @@ async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admissi
                 reservation,
                 mediasoup,
                 mode,
+                session,
             },
         ) => {
             let greeting = Greeting {
@@ -149,6 +188,7 @@ async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admissi
             let claim = Claim {
                 greeting,
                 reservation,
+                session,
             };
             match mode {
                 Mode::Real => pod.give_worker(claim),

@@ -1,7 +1,7 @@
 //! What members carry, known to all virtual workers that share them.
 
-use crate::state::MemberId;
-use std::collections::{HashMap, VecDeque};
+use crate::state::{Id, MemberId};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,14 @@ const GRAIN: Duration = Duration::from_millis(250);
 
 /// What members carry, shared by all virtual workers on them. Clones are the same ledger.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(Arc<Mutex<HashMap<MemberId, Load>>>);
+pub struct Ledger(Arc<Mutex<Books>>);
+
+#[derive(Debug, Default)]
+struct Books {
+    loads: HashMap<MemberId, Load>,
+    /// Ids of all that applications have made. On one worker no two things have the same.
+    ids: HashSet<Id>,
+}
 
 /// What one member carries.
 #[derive(Debug, Default)]
@@ -39,21 +46,21 @@ impl Ledger {
     /// How much of one core a member uses, 0 to 1. `now` is the time of
     /// [`VirtualWorker::on_tick`](crate::VirtualWorker::on_tick).
     pub fn on_cpu(&self, member: MemberId, cpu: f32, now: Duration) {
-        let mut loads = self.loads();
-        let load = loads.entry(member).or_default();
+        let mut books = self.books();
+        let load = books.loads.entry(member).or_default();
         load.cpu = cpu;
         load.recent.retain(|(at, _)| *at + SHOWN > now);
     }
 
     /// A member is no more.
     pub fn forget(&self, member: MemberId) {
-        self.loads().remove(&member);
+        self.books().loads.remove(&member);
     }
 
     /// Something of this weight was placed.
     pub(crate) fn placed(&self, member: MemberId, weight: f32, now: Duration) {
-        let mut loads = self.loads();
-        let load = loads.entry(member).or_default();
+        let mut books = self.books();
+        let load = books.loads.entry(member).or_default();
         match load.recent.back_mut() {
             Some((at, sum)) if *at + GRAIN > now => *sum += weight,
             _ => {
@@ -66,32 +73,66 @@ impl Ledger {
 
     /// One more thing on it.
     pub(crate) fn entered(&self, member: MemberId) {
-        self.loads().entry(member).or_default().carries += 1;
+        self.books().loads.entry(member).or_default().carries += 1;
     }
 
     /// So many less.
     pub(crate) fn left(&self, member: MemberId, count: usize) {
-        if let Some(load) = self.loads().get_mut(&member) {
+        if let Some(load) = self.books().loads.get_mut(&member) {
             load.carries = load.carries.saturating_sub(count);
         }
     }
 
     pub(crate) fn heat(&self, member: MemberId, now: Duration) -> Heat {
-        let loads = self.loads();
-        let Some(load) = loads.get(&member) else {
-            return Heat::default();
-        };
-        let rising = load.recent.iter();
-        let rising = rising.map(|(at, weight)| weight * counts(now.saturating_sub(*at)));
-        Heat {
-            heat: load.cpu + rising.sum::<f32>(),
-            carries: load.carries,
-        }
+        let books = self.books();
+        books
+            .loads
+            .get(&member)
+            .map_or(Heat::default(), |load| load.heat(now))
     }
 
-    fn loads(&self) -> MutexGuard<'_, HashMap<MemberId, Load>> {
+    /// Of several at once.
+    pub(crate) fn heats<'a, T>(
+        &self,
+        members: impl Iterator<Item = &'a MemberId>,
+        now: Duration,
+        with: impl Fn(&MemberId, Heat) -> T,
+    ) -> Vec<T> {
+        let books = self.books();
+        let heat = |member| {
+            books
+                .loads
+                .get(member)
+                .map_or(Heat::default(), |load| load.heat(now))
+        };
+        members.map(|member| with(member, heat(member))).collect()
+    }
+
+    /// Takes an id; false if another thing has it.
+    pub(crate) fn claim(&self, id: &str) -> bool {
+        let mut books = self.books();
+        !books.ids.contains(id) && books.ids.insert(id.into())
+    }
+
+    /// Gives an id back.
+    pub(crate) fn release(&self, id: &str) {
+        self.books().ids.remove(id);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
         // Each change is one step: what another left is whole, even if it panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load {
+    fn heat(&self, now: Duration) -> Heat {
+        let rising = self.recent.iter();
+        let rising = rising.map(|(at, weight)| weight * counts(now.saturating_sub(*at)));
+        Heat {
+            heat: self.cpu + rising.sum::<f32>(),
+            carries: self.carries,
+        }
     }
 }
 
@@ -129,7 +170,7 @@ mod tests {
         }
         ledger.placed(MEMBER, 0.5, at(11));
         ledger.on_cpu(MEMBER, 0.25, at(18));
-        assert_eq!(ledger.loads()[&MEMBER].recent.len(), 1);
+        assert_eq!(ledger.books().loads[&MEMBER].recent.len(), 1);
     }
 
     #[test]
@@ -138,7 +179,7 @@ mod tests {
         for millisecond in 0..100_000 {
             ledger.placed(MEMBER, 0.001, Duration::from_millis(millisecond));
         }
-        assert!(ledger.loads()[&MEMBER].recent.len() <= 33);
+        assert!(ledger.books().loads[&MEMBER].recent.len() <= 33);
     }
 
     #[test]

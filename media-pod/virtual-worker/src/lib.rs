@@ -30,6 +30,7 @@ mod merge;
 mod messages;
 mod placement;
 mod recipe;
+mod refusal;
 mod state;
 mod topology;
 mod worker;

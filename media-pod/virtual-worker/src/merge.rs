@@ -1,9 +1,11 @@
 //! The answer for the whole, made of each member's.
 
+use crate::messages::{acceptance, refusal};
+use crate::refusal::Refusal;
 use crate::state::{INTERNAL, Id, MemberId};
 use mafalda_channel::fbs::common::StringStringArray;
 use mafalda_channel::fbs::response::{Body, Response};
-use mafalda_channel::fbs::{router, worker};
+use mafalda_channel::fbs::{router, web_rtc_server, worker};
 use std::collections::{HashMap, HashSet};
 
 /// Answers being collected.
@@ -11,85 +13,195 @@ use std::collections::{HashMap, HashSet};
 pub(crate) struct Gather {
     /// The application's request.
     pub id: u32,
+    pub whole: Whole,
     pub missing: HashSet<MemberId>,
     pub answers: Vec<(MemberId, Response)>,
 }
 
+/// What was asked for, and what only the virtual worker knows of it.
+#[derive(Debug)]
+pub(crate) enum Whole {
+    /// An answer without a body, or resource usage.
+    First,
+    Worker(WorkerDump),
+    /// Of the router with this id.
+    Router(Id),
+    Server(ServerDump),
+}
+
+/// What is shown of the worker: whatever else members have is not the application's.
+#[derive(Debug)]
+pub(crate) struct WorkerDump {
+    pub process_id: u32,
+    pub routers: Vec<Id>,
+    /// WebRtcServers that are on no member.
+    pub virtual_servers: Vec<Id>,
+    pub real_servers: HashSet<Id>,
+    pub things: HashSet<Id>,
+}
+
+/// What is shown of a WebRtcServer for which the members' own stand.
+#[derive(Debug)]
+pub(crate) struct ServerDump {
+    pub id: Id,
+    pub udp: bool,
+    pub tcp: bool,
+    pub transports: HashSet<Id>,
+}
+
 impl Gather {
-    /// The one answer. A refusal of one is the answer of all.
-    ///
-    /// `routers` are the application's, of which some may be on no member; `process_id` is what it
-    /// takes for its worker's.
-    pub fn merged(mut self, routers: &[Id], process_id: u32) -> Response {
+    /// The one answer. A refusal of one is the answer of all, unless that has not yet what was asked
+    /// for.
+    pub fn merged(mut self) -> Response {
         // Members answer in any order; the answer does not depend on it.
         self.answers.sort_by_key(|(member, _)| *member);
-        let mut answers = self.answers.into_iter().map(|(_, answer)| answer);
-        let Some(mut merged) = answers.next() else {
-            return crate::messages::refusal(self.id, "Error", "no member answered");
+        let mut answers: Vec<Response> = Vec::with_capacity(self.answers.len());
+        for (_, answer) in self.answers {
+            match (answer.accepted, &self.whole) {
+                (true, _) => answers.push(answer),
+                // It makes its server with the first transport.
+                (false, Whole::Server(_)) => {}
+                (false, _) => {
+                    return Response {
+                        id: self.id,
+                        ..answer
+                    };
+                }
+            }
+        }
+        let bodies = answers.into_iter().map(|answer| answer.body);
+        let body = match self.whole {
+            Whole::Worker(shown) => Some(worker_dump(&shown, bodies.flatten())),
+            Whole::Router(id) => Some(router_dump(&id, bodies.flatten())),
+            Whole::Server(shown) => Some(server_dump(&shown, bodies.flatten())),
+            Whole::First => match bodies.reduce(add) {
+                Some(body) => body,
+                None => return refusal(self.id, Refusal::nobody()),
+            },
         };
-        for answer in answers {
-            if !merged.accepted {
-                break;
-            }
-            if !answer.accepted {
-                merged = answer;
-                break;
-            }
-            match (&mut merged.body, answer.body) {
-                (Some(Body::WorkerDumpResponse(all)), Some(Body::WorkerDumpResponse(one))) => {
-                    add_worker_dump(all, *one);
-                }
-                (
-                    Some(Body::WorkerResourceUsageResponse(all)),
-                    Some(Body::WorkerResourceUsageResponse(one)),
-                ) => add_usage(all, &one),
-                (Some(Body::RouterDumpResponse(all)), Some(Body::RouterDumpResponse(one))) => {
-                    add_router_dump(all, *one);
-                }
-                _ => {}
-            }
+        acceptance(self.id, body)
+    }
+}
+
+fn add(mut all: Option<Body>, one: Option<Body>) -> Option<Body> {
+    if let (
+        Some(Body::WorkerResourceUsageResponse(all)),
+        Some(Body::WorkerResourceUsageResponse(one)),
+    ) = (&mut all, &one)
+    {
+        add_usage(all, one);
+    }
+    all
+}
+
+fn strings<'a>(ids: impl IntoIterator<Item = &'a Id>) -> Vec<String> {
+    ids.into_iter().map(Id::to_string).collect()
+}
+
+fn worker_dump(shown: &WorkerDump, answers: impl Iterator<Item = Body>) -> Body {
+    // Routers may be on no member, or on several; copies have their original's id.
+    let mut requests = Ids::new(shown.routers.iter().chain(&shown.virtual_servers));
+    let mut notifications = Ids::default();
+    let mut servers = Ids::new(&shown.virtual_servers);
+    for answer in answers {
+        let Body::WorkerDumpResponse(dump) = answer else {
+            continue;
+        };
+        let is_server = |id: &str| shown.real_servers.contains(id);
+        let is_shown = |id: &str| shown.things.contains(id) || is_server(id);
+        servers.extend(dump.web_rtc_server_ids, is_server);
+        let handlers = dump.channel_message_handlers;
+        requests.extend(handlers.channel_request_handlers, is_shown);
+        notifications.extend(handlers.channel_notification_handlers, is_shown);
+    }
+    Body::WorkerDumpResponse(Box::new(worker::DumpResponse {
+        pid: shown.process_id,
+        web_rtc_server_ids: servers.list,
+        router_ids: strings(&shown.routers),
+        channel_message_handlers: Box::new(worker::ChannelMessageHandlers {
+            channel_request_handlers: requests.list,
+            channel_notification_handlers: notifications.list,
+        }),
+    }))
+}
+
+/// Ids, each once.
+#[derive(Default)]
+struct Ids {
+    list: Vec<String>,
+    seen: HashSet<String>,
+}
+
+impl Ids {
+    fn new<'a>(ids: impl IntoIterator<Item = &'a Id>) -> Self {
+        let mut new = Self::default();
+        new.extend(strings(ids), |_| true);
+        new
+    }
+
+    fn extend(&mut self, ids: Vec<String>, shown: impl Fn(&str) -> bool) {
+        let more = ids.into_iter();
+        self.list
+            .extend(more.filter(|id| shown(id) && self.seen.insert(id.clone())));
+    }
+}
+
+fn router_dump(id: &Id, answers: impl Iterator<Item = Body>) -> Body {
+    let mut all = empty_dump(id);
+    for answer in answers {
+        if let Body::RouterDumpResponse(one) = answer {
+            add_router_dump(&mut all, *one);
         }
-        merged.id = self.id;
-        match &mut merged.body {
-            Some(Body::WorkerDumpResponse(dump)) => complete_worker_dump(dump, routers, process_id),
-            Some(Body::RouterDumpResponse(dump)) => clean_router_dump(dump),
-            _ => {}
+    }
+    clean_router_dump(&mut all);
+    Body::RouterDumpResponse(Box::new(all))
+}
+
+fn server_dump(shown: &ServerDump, answers: impl Iterator<Item = Body>) -> Body {
+    let mut all = web_rtc_server::DumpResponse {
+        id: shown.id.to_string(),
+        udp_sockets: Vec::new(),
+        tcp_servers: Vec::new(),
+        web_rtc_transport_ids: Vec::new(),
+        local_ice_username_fragments: Vec::new(),
+    };
+    for answer in answers {
+        let Body::WebRtcServerDumpResponse(one) = answer else {
+            continue;
+        };
+        if shown.udp {
+            all.udp_sockets.extend(one.udp_sockets);
         }
-        merged
+        if shown.tcp {
+            all.tcp_servers.extend(one.tcp_servers);
+        }
+        // Other servers, and other applications, have transports on it as well.
+        let ids = one.web_rtc_transport_ids.into_iter();
+        all.web_rtc_transport_ids
+            .extend(ids.filter(|id| shown.transports.contains(id.as_str())));
+        let fragments = one.local_ice_username_fragments.into_iter();
+        all.local_ice_username_fragments.extend(
+            fragments.filter(|f| shown.transports.contains(f.web_rtc_transport_id.as_str())),
+        );
+    }
+    Body::WebRtcServerDumpResponse(Box::new(all))
+}
+
+fn empty_dump(id: &Id) -> router::DumpResponse {
+    router::DumpResponse {
+        id: id.to_string(),
+        transport_ids: Vec::new(),
+        rtp_observer_ids: Vec::new(),
+        map_producer_id_consumer_ids: Vec::new(),
+        map_consumer_id_producer_id: Vec::new(),
+        map_producer_id_observer_ids: Vec::new(),
+        map_data_producer_id_data_consumer_ids: Vec::new(),
+        map_data_consumer_id_data_producer_id: Vec::new(),
     }
 }
 
 fn is_ours(id: &str) -> bool {
     id.starts_with(INTERNAL)
-}
-
-fn add_worker_dump(all: &mut worker::DumpResponse, one: worker::DumpResponse) {
-    all.web_rtc_server_ids.extend(one.web_rtc_server_ids);
-    let handlers = &mut all.channel_message_handlers;
-    let more = *one.channel_message_handlers;
-    handlers
-        .channel_request_handlers
-        .extend(more.channel_request_handlers);
-    handlers
-        .channel_notification_handlers
-        .extend(more.channel_notification_handlers);
-}
-
-fn complete_worker_dump(dump: &mut worker::DumpResponse, routers: &[Id], process_id: u32) {
-    dump.pid = process_id;
-    dump.router_ids = routers.to_vec();
-    let handlers = &mut dump.channel_message_handlers;
-    handlers
-        .channel_request_handlers
-        .extend(routers.iter().cloned());
-    for ids in [
-        &mut handlers.channel_request_handlers,
-        &mut handlers.channel_notification_handlers,
-    ] {
-        // Copies have their original's id.
-        let mut seen = HashSet::new();
-        ids.retain(|id| !is_ours(id) && seen.insert(id.clone()));
-    }
 }
 
 fn add_usage(all: &mut worker::ResourceUsageResponse, one: &worker::ResourceUsageResponse) {
@@ -147,111 +259,4 @@ fn join(entries: &mut Vec<StringStringArray>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use mafalda_channel::fbs::common::StringString;
-
-    fn strings(ids: &[&str]) -> Vec<String> {
-        ids.iter().map(|&id| id.to_owned()).collect()
-    }
-
-    fn array(key: &str, values: &[&str]) -> StringStringArray {
-        StringStringArray {
-            key: key.to_owned(),
-            values: strings(values),
-        }
-    }
-
-    fn answer(id: u32, body: Body) -> Response {
-        Response {
-            id,
-            accepted: true,
-            body: Some(body),
-            error: None,
-            reason: None,
-        }
-    }
-
-    fn gather(answers: Vec<(MemberId, Response)>) -> Gather {
-        Gather {
-            id: 7,
-            missing: HashSet::new(),
-            answers,
-        }
-    }
-
-    #[test]
-    fn a_router_dump_is_that_of_one_router_and_shows_nothing_of_ours() {
-        let dump = |transports: &[&str], consumers: Vec<StringStringArray>, consumer: &str| {
-            Body::RouterDumpResponse(Box::new(router::DumpResponse {
-                id: "router".to_owned(),
-                transport_ids: strings(transports),
-                rtp_observer_ids: Vec::new(),
-                map_producer_id_consumer_ids: consumers,
-                map_consumer_id_producer_id: vec![StringString {
-                    key: consumer.to_owned(),
-                    value: "p".to_owned(),
-                }],
-                map_producer_id_observer_ids: Vec::new(),
-                map_data_producer_id_data_consumer_ids: Vec::new(),
-                map_data_consumer_id_data_producer_id: Vec::new(),
-            }))
-        };
-        let source = dump(
-            &["t1", "mafalda/1"],
-            vec![array("p", &["mafalda/3"])],
-            "mafalda/3",
-        );
-        let target = dump(&["mafalda/2", "t2"], vec![array("p", &["c"])], "c");
-        let merged = gather(vec![
-            (MemberId(2), answer(1, target)),
-            (MemberId(1), answer(9, source)),
-        ])
-        .merged(&[], 1);
-        assert_eq!((merged.id, merged.accepted), (7, true));
-        let expected = dump(&["t1", "t2"], vec![array("p", &["c"])], "c");
-        assert_eq!(merged.body, Some(expected));
-    }
-
-    #[test]
-    fn a_worker_dump_names_routers_that_are_nowhere_and_copies_once() {
-        let dump = |pid, routers: &[&str], handlers: &[&str]| {
-            Body::WorkerDumpResponse(Box::new(worker::DumpResponse {
-                pid,
-                web_rtc_server_ids: Vec::new(),
-                router_ids: strings(routers),
-                channel_message_handlers: Box::new(worker::ChannelMessageHandlers {
-                    channel_request_handlers: strings(handlers),
-                    channel_notification_handlers: Vec::new(),
-                }),
-            }))
-        };
-        let one = dump(11, &["r1"], &["r1", "p", "mafalda/1"]);
-        let two = dump(12, &["r1"], &["r1", "p", "mafalda/2"]);
-        let merged = gather(vec![
-            (MemberId(1), answer(1, one)),
-            (MemberId(2), answer(1, two)),
-        ])
-        .merged(&strings(&["r1", "r2"]), 99);
-        assert_eq!(
-            merged.body,
-            Some(dump(99, &["r1", "r2"], &["r1", "p", "r2"]))
-        );
-    }
-
-    #[test]
-    fn one_refusal_is_the_answer() {
-        let refused = crate::messages::refusal(3, "TypeError", "no");
-        let accepted = Response {
-            body: None,
-            ..answer(3, one_body())
-        };
-        let merged = gather(vec![(MemberId(1), accepted), (MemberId(2), refused)]).merged(&[], 1);
-        assert_eq!(merged.reason.as_deref(), Some("no"));
-        assert_eq!(merged.id, 7);
-    }
-
-    fn one_body() -> Body {
-        Body::WorkerResourceUsageResponse(Box::default())
-    }
-}
+mod tests;

@@ -1,6 +1,9 @@
 //! Messages that the virtual worker makes itself.
 
+use crate::config::PipeSettings;
 use crate::recipe::Media;
+use crate::refusal::Refusal;
+use crate::state::Address;
 use mafalda_channel::fbs::notification::{Event, Notification};
 use mafalda_channel::fbs::request::{Body, Method, Request};
 use mafalda_channel::fbs::response::{self, Response};
@@ -54,8 +57,15 @@ impl Ask {
         Self::new(Method::WorkerCloseRouter, "", body)
     }
 
+    pub fn close_server(id: &str) -> Self {
+        let web_rtc_server_id = id.to_owned();
+        let body = worker::CloseWebRtcServerRequest { web_rtc_server_id };
+        let body = Body::WorkerCloseWebRtcServerRequest(Box::new(body));
+        Self::new(Method::WorkerWebrtcserverClose, "", body)
+    }
+
     /// With the settings of mediasoup's `Router.pipeToRouter()`.
-    pub fn create_pipe(router: &str, transport_id: &str, listen_ip: &str) -> Self {
+    pub fn create_pipe(router: &str, transport_id: &str, settings: &PipeSettings) -> Self {
         let options = pipe_transport::PipeTransportOptions {
             base: Box::new(transport::Options {
                 direct: false,
@@ -71,7 +81,7 @@ impl Ask {
             }),
             listen_info: Box::new(transport::ListenInfo {
                 protocol: transport::Protocol::Udp,
-                ip: listen_ip.to_owned(),
+                ip: settings.listen_ip.clone(),
                 announced_address: None,
                 expose_internal_ip: false,
                 port: 0,
@@ -83,8 +93,8 @@ impl Ask {
                 send_buffer_size: 0,
                 recv_buffer_size: 0,
             }),
-            enable_rtx: false,
-            enable_srtp: false,
+            enable_rtx: settings.rtx,
+            enable_srtp: settings.srtp,
         };
         let body = router::CreatePipeTransportRequest {
             transport_id: transport_id.to_owned(),
@@ -94,11 +104,11 @@ impl Ask {
         Self::new(Method::RouterCreatePipetransport, router, body)
     }
 
-    pub fn connect_pipe(transport: &str, ip: String, port: u16) -> Self {
+    pub fn connect_pipe(transport: &str, other: Address) -> Self {
         let body = pipe_transport::ConnectRequest {
-            ip,
-            port: Some(port),
-            srtp_parameters: None,
+            ip: other.ip,
+            port: Some(other.port),
+            srtp_parameters: other.srtp,
         };
         let body = Body::PipeTransportConnectRequest(Box::new(body));
         Self::new(Method::PipetransportConnect, transport, body)
@@ -182,14 +192,14 @@ pub(crate) fn acceptance(id: u32, body: Option<response::Body>) -> Response {
     }
 }
 
-/// An answer that says no, `class` being `Error`, `TypeError` or `NotFoundError`.
-pub(crate) fn refusal(id: u32, class: &str, reason: &str) -> Response {
+/// An answer that says no.
+pub(crate) fn refusal(id: u32, refusal: Refusal) -> Response {
     Response {
         id,
         accepted: false,
         body: None,
-        error: Some(class.to_owned()),
-        reason: Some(reason.to_owned()),
+        error: Some(refusal.class.to_owned()),
+        reason: Some(refusal.reason),
     }
 }
 

@@ -5,15 +5,19 @@
 
 use mafalda_channel::fbs::consumer::ConsumerLayers;
 use mafalda_channel::fbs::rtp_parameters::{
-    CodecMapping, EncodingMapping, MediaKind, RtcpFeedback, RtcpParameters, RtpCodecParameters,
-    RtpEncodingParameters, RtpHeaderExtensionParameters, RtpHeaderExtensionUri, RtpMapping,
-    RtpParameters, Type,
+    CodecMapping, EncodingMapping, MediaKind, Parameter, RtcpFeedback, RtcpParameters,
+    RtpCodecParameters, RtpEncodingParameters, RtpHeaderExtensionParameters, RtpHeaderExtensionUri,
+    RtpMapping, RtpParameters, Rtx, Type, Value,
 };
 use mafalda_channel::fbs::sctp_parameters::SctpStreamParameters;
 use mafalda_channel::fbs::transport::{
     ConsumeDataRequest, ConsumeRequest, ProduceDataRequest, ProduceRequest,
 };
 use mafalda_channel::fbs::{data_consumer, data_producer};
+
+/// How far a pipe's RTX SSRC is from that of its media. mediasoup's libraries make mapped SSRCs of at
+/// most nine digits, so that none is another's RTX SSRC.
+const RTX_SSRC: u32 = 1 << 30;
 
 /// A copy's ingredients.
 #[derive(Debug)]
@@ -34,7 +38,8 @@ pub(crate) struct Media {
 }
 
 impl Media {
-    pub fn new(request: &ProduceRequest) -> Self {
+    /// `rtx`: what is lost on the way is sent again.
+    pub fn new(request: &ProduceRequest, rtx: bool) -> Self {
         let original = &request.rtp_parameters;
         let mapped_type = |payload_type| {
             let mut mappings = request.rtp_mapping.codecs.iter();
@@ -45,15 +50,24 @@ impl Media {
         let codecs: Vec<_> = original
             .codecs
             .iter()
-            .filter(|codec| !codec.mime_type.to_ascii_lowercase().ends_with("/rtx"))
+            .filter(|codec| rtx || !is_rtx(codec))
             .filter_map(|codec| {
+                let resends = is_rtx(codec);
                 Some(RtpCodecParameters {
                     payload_type: mapped_type(codec.payload_type)?,
-                    rtcp_feedback: Some(feedback(request.kind)),
+                    rtcp_feedback: Some(match resends {
+                        true => Vec::new(),
+                        false => feedback(request.kind, rtx),
+                    }),
+                    parameters: match &codec.parameters {
+                        Some(parameters) if resends => Some(remapped(parameters, mapped_type)),
+                        other => other.clone(),
+                    },
                     ..codec.clone()
                 })
             })
             .collect();
+        let resends = codecs.iter().any(is_rtx);
         // The mapped SSRC itself serves as the pipe's SSRC.
         let encodings = original
             .encodings
@@ -64,7 +78,10 @@ impl Media {
                 ssrc: Some(mapping.mapped_ssrc),
                 rid: None,
                 codec_payload_type: None,
-                rtx: None,
+                rtx: resends.then(|| {
+                    let ssrc = mapping.mapped_ssrc.wrapping_add(RTX_SSRC);
+                    Box::new(Rtx { ssrc })
+                }),
                 ..encoding.clone()
             })
             .collect();
@@ -173,16 +190,37 @@ fn stream(original: &ProduceDataRequest, stream_id: u16) -> Option<Box<SctpStrea
     Some(parameters)
 }
 
-/// What `getPipeConsumerRtpParameters()` leaves of mediasoup's own feedback, without RTX.
-fn feedback(kind: MediaKind) -> Vec<RtcpFeedback> {
+/// What `getPipeConsumerRtpParameters()` leaves of mediasoup's own feedback.
+fn feedback(kind: MediaKind, rtx: bool) -> Vec<RtcpFeedback> {
     let feedback = |type_: &str, parameter: &str| RtcpFeedback {
         type_: type_.to_owned(),
         parameter: Some(parameter.to_owned()),
     };
     match kind {
         MediaKind::Audio => Vec::new(),
-        MediaKind::Video => vec![feedback("nack", "pli"), feedback("ccm", "fir")],
+        MediaKind::Video => {
+            let nack = rtx.then(|| feedback("nack", ""));
+            let always = [feedback("nack", "pli"), feedback("ccm", "fir")];
+            nack.into_iter().chain(always).collect()
+        }
     }
+}
+
+fn is_rtx(codec: &RtpCodecParameters) -> bool {
+    codec.mime_type.to_ascii_lowercase().ends_with("/rtx")
+}
+
+/// An RTX codec names the codec that it sends again by payload type.
+fn remapped(parameters: &[Parameter], mapped: impl Fn(u8) -> Option<u8>) -> Vec<Parameter> {
+    let mut parameters = parameters.to_vec();
+    for parameter in parameters.iter_mut().filter(|p| p.name == "apt") {
+        if let Value::Integer32(apt) = &mut parameter.value
+            && let Some(payload_type) = u8::try_from(apt.value).ok().and_then(&mapped)
+        {
+            apt.value = payload_type.into();
+        }
+    }
+    parameters
 }
 
 /// mediasoup's own ids (`supportedRtpCapabilities.ts`), without MID and bandwidth estimation.

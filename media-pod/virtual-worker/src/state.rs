@@ -1,11 +1,16 @@
 //! What the virtual worker knows.
 
 use crate::merge::Gather;
-use crate::recipe::Recipe;
-use bytes::Bytes;
-use mafalda_channel::fbs::transport::Options;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+mod pipes;
+mod things;
+
+pub(crate) use pipes::{
+    Address, End, Pair, PairKey, ProducerCopy, Readiness, Route, Traffic, Wait,
+};
+pub(crate) use things::{Consumer, Held, Kind, Producer, Server, Thing, Told, Transport};
 
 /// A worker lent to a virtual worker, by a number its lender chose.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -14,7 +19,8 @@ pub struct MemberId(pub u32);
 /// What ids of things that the application does not know begin with; its own are UUIDs.
 pub(crate) const INTERNAL: &str = "mafalda/";
 
-pub(crate) type Id = String;
+/// Cheap to copy: the same id is written down in many places.
+pub(crate) type Id = Arc<str>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Member {
@@ -44,136 +50,79 @@ pub(crate) enum Purpose {
         id: u32,
         /// The transport whose answers and events keep their order.
         lane: Option<Id>,
-        /// What there is not, should the member refuse.
-        made: Option<(Id, u64)>,
-        /// What is forgotten with the answer: until then it has events to tell.
-        ends: Option<(Id, u64)>,
-        /// The answer waits until this pipe can carry what was asked for.
-        hold: Option<(PairKey, Readiness)>,
+        fate: Fate,
     },
     /// Several were asked; this is one answer.
     Gather(u64),
     PipeCreated(Id),
     PipeConnected(Id),
+    PipeStats(Id),
     /// Nothing follows from the answer.
     Internal,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Readiness {
-    Rtp,
-    Sctp,
+/// What an answer decides about a thing, told from an earlier one of the same id by its serial.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    Nothing,
+    /// Refused, it is not.
+    Makes(Id, u64),
+    /// It is forgotten with the answer: until then it has events to tell.
+    Ends(Id, u64),
 }
 
-/// A virtual router: on which members it has a real one, and how many things each has.
+/// A virtual router.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
+    /// The members that have a real one, and how many things each has, ours included.
     pub real: BTreeMap<MemberId, usize>,
-}
-
-/// Anything with an id of its own, below routers.
-#[derive(Debug)]
-pub(crate) struct Thing {
-    /// Tells it from an earlier thing of the same id.
-    pub serial: u64,
-    pub member: MemberId,
-    /// Empty for a WebRtcServer.
-    pub router: Id,
-    pub kind: Kind,
-}
-
-#[derive(Debug)]
-pub(crate) enum Kind {
-    Server,
-    Transport(Transport),
-    Producer(Producer),
-    Consumer(Consumer),
-    Observer { producers: HashSet<Id> },
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Transport {
-    /// Its producers and consumers.
-    pub children: HashSet<Id>,
-    pub server: Option<Id>,
-    pub dtls: bool,
-    /// The options of a direct transport.
-    pub direct: Option<Box<Options>>,
-    /// Pipes that answers wait for.
-    pub waits_for: HashSet<PairKey>,
-    /// Answers and events since, in order.
-    pub held: Vec<Bytes>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Producer {
-    pub transport: Id,
-    pub recipe: Recipe,
-    pub paused: bool,
-    /// Everywhere.
-    pub consumers: HashSet<Id>,
-    pub observers: HashSet<Id>,
-    pub copies: BTreeMap<MemberId, ProducerCopy>,
-}
-
-#[derive(Debug)]
-pub(crate) struct ProducerCopy {
-    pub route: Route,
-    /// Consumers and observers on its member.
-    pub users: HashSet<Id>,
-}
-
-/// How media comes to a copy.
-#[derive(Clone, Debug)]
-pub(crate) enum Route {
-    Pipe {
-        key: PairKey,
-        consumer: Id,
-        stream: Option<u16>,
-    },
-    /// By the application's messages, repeated to this direct transport.
-    Repeat { transport: Id },
-}
-
-#[derive(Debug)]
-pub(crate) struct Consumer {
-    pub transport: Id,
-    /// `None` once that is closed and the member's event about it is to come.
-    pub producer: Option<Id>,
-    pub data: bool,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct PairKey {
-    pub router: Id,
-    pub source: MemberId,
-    pub target: MemberId,
-}
-
-/// A pipe: two connected pipe transports.
-#[derive(Debug)]
-pub(crate) struct Pair {
-    pub source_transport: Id,
-    pub target_transport: Id,
-    pub source_address: Option<(String, u16)>,
-    pub target_address: Option<(String, u16)>,
-    pub rtp: bool,
-    pub sctp: bool,
-    pub since: Duration,
-    pub copies: usize,
-    pub streams: HashSet<u16>,
-    pub next_stream: u16,
-    /// Transports with answers that wait.
-    pub waiting: Vec<Id>,
+    /// Its transports and observers.
+    pub things: HashSet<Id>,
+    /// Source and target of its pipes.
+    pub pairs: BTreeSet<(MemberId, MemberId)>,
+    /// How many producers of media it has.
+    pub producers: usize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub members: BTreeMap<MemberId, Member>,
     pub routers: HashMap<Id, Router>,
+    pub servers: HashMap<Id, Server>,
     pub things: HashMap<Id, Thing>,
     pub pairs: HashMap<PairKey, Pair>,
     /// The pair of each pipe transport.
     pub pair_of: HashMap<Id, PairKey>,
     pub gathers: HashMap<u64, Gather>,
+}
+
+impl State {
+    pub fn transport(&mut self, id: &str) -> Option<&mut Transport> {
+        match &mut self.things.get_mut(id)?.kind {
+            Kind::Transport(transport) => Some(transport),
+            _ => None,
+        }
+    }
+
+    pub fn producer(&mut self, id: &str) -> Option<&mut Producer> {
+        match &mut self.things.get_mut(id)?.kind {
+            Kind::Producer(producer) => Some(producer),
+            _ => None,
+        }
+    }
+
+    pub fn consumer(&mut self, id: &str) -> Option<&mut Consumer> {
+        match &mut self.things.get_mut(id)?.kind {
+            Kind::Consumer(consumer) => Some(consumer),
+            _ => None,
+        }
+    }
+
+    /// The producers that an observer observes.
+    pub fn observed(&mut self, id: &str) -> Option<&mut HashSet<Id>> {
+        match &mut self.things.get_mut(id)?.kind {
+            Kind::Observer { producers } => Some(producers),
+            _ => None,
+        }
+    }
 }

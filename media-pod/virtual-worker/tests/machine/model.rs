@@ -2,20 +2,24 @@
 //! alone it is what a virtual worker must equal.
 
 use bytes::Bytes;
-use mafalda_channel::fbs::common::{StringString, StringStringArray};
 use mafalda_channel::fbs::consumer::ConsumerScore;
 use mafalda_channel::fbs::notification::{self, Event, Notification};
 use mafalda_channel::fbs::request::{Body, Method};
 use mafalda_channel::fbs::response::{self, Response};
 use mafalda_channel::fbs::sctp_association::SctpState;
-use mafalda_channel::fbs::{pipe_transport, router, transport};
+use mafalda_channel::fbs::transport;
+use mafalda_channel::fbs::web_rtc_transport::Listen;
 use mafalda_channel::{encode_notification, encode_response};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod dump;
 
 #[derive(Debug)]
 pub enum Thing {
     Transport {
         router: String,
+        server: Option<String>,
+        pipe: bool,
     },
     Producer {
         transport: String,
@@ -37,8 +41,13 @@ pub enum Thing {
 pub struct Model {
     pub routers: BTreeSet<String>,
     pub things: BTreeMap<String, Thing>,
+    pub servers: BTreeSet<String>,
     /// Requests that it refused.
     pub refused: Vec<u32>,
+    /// Every pipe transport is refused.
+    pub refuses_pipes: bool,
+    /// The keys with which pipe transports were connected.
+    pub keys: Vec<(String, Option<String>)>,
     port: u16,
 }
 
@@ -91,9 +100,10 @@ impl Model {
         let handler = handler.to_owned();
         match body {
             Some(Body::WorkerCreateRouterRequest(body)) => {
-                if !self.routers.insert(body.router_id) {
+                if self.has(&body.router_id) {
                     return Err(("Error", "exists".to_owned()));
                 }
+                self.routers.insert(body.router_id);
             }
             Some(Body::WorkerCloseRouterRequest(body)) => {
                 if !self.routers.remove(&body.router_id) {
@@ -104,19 +114,36 @@ impl Model {
             }
             Some(Body::RouterCreateDirectTransportRequest(body)) => {
                 self.needs_router(&handler)?;
-                self.add(body.transport_id, Thing::Transport { router: handler })?;
+                self.add(
+                    body.transport_id,
+                    Thing::Transport {
+                        router: handler,
+                        server: None,
+                        pipe: false,
+                    },
+                )?;
             }
             Some(Body::RouterCreatePipeTransportRequest(body)) => {
                 self.needs_router(&handler)?;
+                if self.refuses_pipes {
+                    return Err(("Error", "no port".to_owned()));
+                }
                 self.add(
                     body.transport_id.clone(),
-                    Thing::Transport { router: handler },
+                    Thing::Transport {
+                        router: handler,
+                        server: None,
+                        pipe: true,
+                    },
                 )?;
                 self.port += 1;
-                return Ok(Some(pipe_dump(body.transport_id, self.port)));
+                let srtp = body.options.enable_srtp;
+                return Ok(Some(dump::pipe(body.transport_id, self.port, srtp)));
             }
-            Some(Body::PipeTransportConnectRequest(_)) => {
+            Some(Body::PipeTransportConnectRequest(body)) => {
                 self.transport(&handler)?;
+                let key = body.srtp_parameters.map(|srtp| srtp.key_base64);
+                self.keys.push((handler.clone(), key));
                 let state = transport::SctpStateChangeNotification {
                     sctp_state: SctpState::Connected,
                 };
@@ -139,25 +166,46 @@ impl Model {
                     },
                 )?;
             }
+            Some(Body::RouterCreateWebRtcTransportRequest(body)) => {
+                self.needs_router(&handler)?;
+                let Listen::ListenServer(listen) = body.options.listen else {
+                    return Err(("Error", "the tests make none".to_owned()));
+                };
+                let server = listen.web_rtc_server_id;
+                if !self.has(&body.transport_id) && !self.servers.contains(&server) {
+                    return Err(("Error", "wrong webRtcServerId".to_owned()));
+                }
+                let (router, server) = (handler, Some(server));
+                let pipe = false;
+                let thing = Thing::Transport {
+                    router,
+                    server,
+                    pipe,
+                };
+                self.add(body.transport_id, thing)?;
+            }
+            Some(Body::WorkerCreateWebRtcServerRequest(body)) => {
+                if self.has(&body.web_rtc_server_id) {
+                    return Err(("Error", "exists".to_owned()));
+                }
+                self.servers.insert(body.web_rtc_server_id);
+            }
+            Some(Body::WorkerCloseWebRtcServerRequest(body)) => {
+                let id = body.web_rtc_server_id;
+                if !self.servers.remove(&id) {
+                    return not_found("WebRtcServer");
+                }
+                for transport in self.on_server(&id) {
+                    self.close_transport(&transport, events);
+                }
+            }
             Some(Body::RouterCloseTransportRequest(body)) => {
                 self.needs_router(&handler)?;
                 match self.things.get(&body.transport_id) {
-                    Some(Thing::Transport { router }) if *router == handler => {}
+                    Some(Thing::Transport { router, .. }) if *router == handler => {}
                     _ => return not_found("Transport"),
                 }
-                let id = body.transport_id;
-                self.things.remove(&id);
-                self.things.retain(
-                    |_, t| !matches!(t, Thing::Consumer { transport, .. } if *transport == id),
-                );
-                let of_this = |(producer, thing): (&String, &Thing)| match thing {
-                    Thing::Producer { transport, .. } if *transport == id => Some(producer.clone()),
-                    _ => None,
-                };
-                let producers: Vec<_> = self.things.iter().filter_map(of_this).collect();
-                producers
-                    .iter()
-                    .for_each(|producer| self.close_producer(producer, events));
+                self.close_transport(&body.transport_id, events);
             }
             Some(Body::RouterCloseRtpObserverRequest(body)) => {
                 self.needs_router(&handler)?;
@@ -263,7 +311,15 @@ impl Model {
         match method {
             Method::RouterDump => {
                 self.needs_router(handler)?;
-                return Ok(Some(self.dump(handler)));
+                return Ok(Some(self.router_dump(handler)));
+            }
+            Method::WorkerDump => return Ok(Some(self.worker_dump())),
+            Method::WebrtcserverDump if self.servers.contains(handler) => {
+                return Ok(Some(self.server_dump(handler)));
+            }
+            Method::TransportGetStats => {
+                self.transport(handler)?;
+                return Ok(Some(dump::pipe_stats(handler)));
             }
             Method::ProducerPause
             | Method::ProducerResume
@@ -310,23 +366,53 @@ impl Model {
     }
 
     fn add(&mut self, id: String, thing: Thing) -> Result<(), (&'static str, String)> {
-        if self.things.contains_key(&id) || self.routers.contains(&id) {
+        if self.has(&id) {
             return Err(("Error", "exists".to_owned()));
         }
         self.things.insert(id, thing);
         Ok(())
     }
 
+    fn has(&self, id: &str) -> bool {
+        self.things.contains_key(id) || self.routers.contains(id) || self.servers.contains(id)
+    }
+
+    fn on_server(&self, id: &str) -> Vec<String> {
+        let of_server = |(transport, thing): (&String, &Thing)| match thing {
+            Thing::Transport { server, .. } if server.as_deref() == Some(id) => {
+                Some(transport.clone())
+            }
+            _ => None,
+        };
+        self.things.iter().filter_map(of_server).collect()
+    }
+
+    fn close_transport(&mut self, id: &str, events: &mut Vec<Bytes>) {
+        self.things.remove(id);
+        self.things
+            .retain(|_, t| !matches!(t, Thing::Consumer { transport, .. } if transport == id));
+        let of_this = |(producer, thing): (&String, &Thing)| match thing {
+            Thing::Producer { transport, .. } if transport == id => Some(producer.clone()),
+            _ => None,
+        };
+        let producers: Vec<_> = self.things.iter().filter_map(of_this).collect();
+        producers
+            .iter()
+            .for_each(|producer| self.close_producer(producer, events));
+    }
+
     fn router_of(&self, transport: &str) -> Option<&String> {
         match self.things.get(transport)? {
-            Thing::Transport { router } => Some(router),
+            Thing::Transport { router, .. } => Some(router),
             _ => None,
         }
     }
 
     fn of_router(&self, router: &str) -> BTreeSet<String> {
         let is = |thing: &Thing| match thing {
-            Thing::Transport { router } | Thing::Observer { router, .. } => Some(router.clone()),
+            Thing::Transport { router, .. } | Thing::Observer { router, .. } => {
+                Some(router.clone())
+            }
             Thing::Producer { transport, .. } | Thing::Consumer { transport, .. } => {
                 self.router_of(transport).cloned()
             }
@@ -346,7 +432,7 @@ impl Model {
         of_data: bool,
     ) -> Result<bool, (&'static str, String)> {
         self.transport(&transport)?;
-        if self.things.contains_key(&id) || self.routers.contains(&id) {
+        if self.has(&id) {
             return Err(("Error", "exists".to_owned()));
         }
         match self.things.get(&producer) {
@@ -437,95 +523,4 @@ impl Model {
             }
         }
     }
-
-    fn dump(&self, router_id: &str) -> response::Body {
-        let of_router = self.of_router(router_id);
-        let mut dump = router::DumpResponse {
-            id: router_id.to_owned(),
-            transport_ids: vec![],
-            rtp_observer_ids: vec![],
-            map_producer_id_consumer_ids: vec![],
-            map_consumer_id_producer_id: vec![],
-            map_producer_id_observer_ids: vec![],
-            map_data_producer_id_data_consumer_ids: vec![],
-            map_data_consumer_id_data_producer_id: vec![],
-        };
-        for id in &of_router {
-            match &self.things[id] {
-                Thing::Transport { .. } => dump.transport_ids.push(id.clone()),
-                Thing::Observer { .. } => dump.rtp_observer_ids.push(id.clone()),
-                Thing::Producer { data, .. } => {
-                    let consumes =
-                        |t: &Thing| matches!(t, Thing::Consumer { producer, .. } if producer == id);
-                    let observes = |t: &Thing| matches!(t, Thing::Observer { producers, .. } if producers.contains(id));
-                    let users = |uses: &dyn Fn(&Thing) -> bool| StringStringArray {
-                        key: id.clone(),
-                        values: self
-                            .things
-                            .iter()
-                            .filter(|(_, t)| uses(t))
-                            .map(|(id, _)| id.clone())
-                            .collect(),
-                    };
-                    if *data {
-                        dump.map_data_producer_id_data_consumer_ids
-                            .push(users(&consumes));
-                    } else {
-                        dump.map_producer_id_consumer_ids.push(users(&consumes));
-                        dump.map_producer_id_observer_ids.push(users(&observes));
-                    }
-                }
-                Thing::Consumer { producer, data, .. } => {
-                    let entry = StringString {
-                        key: id.clone(),
-                        value: producer.clone(),
-                    };
-                    match data {
-                        true => dump.map_data_consumer_id_data_producer_id.push(entry),
-                        false => dump.map_consumer_id_producer_id.push(entry),
-                    }
-                }
-            }
-        }
-        response::Body::RouterDumpResponse(Box::new(dump))
-    }
-}
-
-fn pipe_dump(id: String, port: u16) -> response::Body {
-    let base = transport::Dump {
-        id,
-        direct: false,
-        producer_ids: vec![],
-        consumer_ids: vec![],
-        map_ssrc_consumer_id: vec![],
-        map_rtx_ssrc_consumer_id: vec![],
-        data_producer_ids: vec![],
-        data_consumer_ids: vec![],
-        recv_rtp_header_extensions: Box::default(),
-        rtp_listener: Box::new(transport::RtpListener {
-            ssrc_table: vec![],
-            mid_table: vec![],
-            rid_table: vec![],
-        }),
-        max_send_message_size: 0,
-        max_receive_message_size: 0,
-        sctp_parameters: None,
-        sctp_state: None,
-        sctp_negotiated_capabilities: None,
-        sctp_listener: None,
-        trace_event_types: vec![],
-    };
-    let tuple = transport::Tuple {
-        local_address: "127.0.0.1".to_owned(),
-        local_port: port,
-        remote_ip: None,
-        remote_port: 0,
-        protocol: transport::Protocol::Udp,
-    };
-    response::Body::PipeTransportDumpResponse(Box::new(pipe_transport::DumpResponse {
-        base: Box::new(base),
-        tuple: Box::new(tuple),
-        rtx: false,
-        srtp_parameters: None,
-    }))
 }

@@ -1,0 +1,144 @@
+//! `/v1/sessions`: which sessions this pod is the home of.
+
+use super::access::allow;
+use super::body::{self, Body};
+use super::{json, refuse};
+use crate::auth::Role;
+use crate::pod::{Pod, refusal};
+use crate::sessions::{SessionError, Wanted};
+use crate::status::{self, SessionStatus};
+use mafalda_link::RefusalBody;
+use serde::{Deserialize, Serialize};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, StatusCode};
+use warp::reply::Response;
+
+const READERS: &[Role] = &[Role::Monitor, Role::Operator];
+const WRITERS: &[Role] = &[Role::Operator];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Put {
+    generation: u64,
+    max_connections: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    generation: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct All {
+    sessions: Vec<SessionStatus>,
+}
+
+/// The routes but that of the channel.
+pub fn routes(pod: Pod) -> BoxedFilter<(Response,)> {
+    let with_pod = warp::any().map(move || pod.clone());
+    let headers = warp::header::headers_cloned;
+    let all = warp::path!("v1" / "sessions")
+        .and(warp::get())
+        .and(headers())
+        .and(with_pod.clone())
+        .map(|headers, pod| reply(&pod, get_all(&headers, &pod)));
+    let get = warp::path!("v1" / "sessions" / String)
+        .and(warp::get())
+        .and(headers())
+        .and(with_pod.clone())
+        .map(|name: String, headers, pod| reply(&pod, get(&name, &headers, &pod)));
+    let put = warp::path!("v1" / "sessions" / String)
+        .and(warp::put())
+        .and(headers())
+        .and(body::read())
+        .and(with_pod.clone())
+        .map(|name: String, headers, body, pod| reply(&pod, put(&name, &headers, body, &pod)));
+    let delete = warp::path!("v1" / "sessions" / String)
+        .and(warp::delete())
+        .and(headers())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(with_pod)
+        .map(|name: String, headers, query: String, pod| {
+            reply(&pod, delete(&name, &headers, &query, &pod))
+        });
+    all.or(get)
+        .unify()
+        .or(put)
+        .unify()
+        .or(delete)
+        .unify()
+        .boxed()
+}
+
+fn reply(pod: &Pod, result: Result<Response, RefusalBody>) -> Response {
+    result.unwrap_or_else(|error| refuse(pod, error))
+}
+
+/// A refusal of the session, with a word for programs.
+pub fn session_refusal(error: &SessionError) -> RefusalBody {
+    let code = match error {
+        SessionError::OlderGeneration { .. } => "olderGeneration",
+        SessionError::OtherGeneration { .. } => "otherGeneration",
+        SessionError::Unknown => "unknownSession",
+        SessionError::Draining => "draining",
+        SessionError::TooManyConnections(_) => "tooManyConnections",
+        SessionError::Name | SessionError::Generation => "badRequest",
+    };
+    refusal(code, error.to_string())
+}
+
+fn get_all(headers: &HeaderMap, pod: &Pod) -> Result<Response, RefusalBody> {
+    allow(pod, headers, READERS)?;
+    let sessions = status::sessions(pod);
+    Ok(json(StatusCode::OK, &All { sessions }))
+}
+
+fn get(name: &str, headers: &HeaderMap, pod: &Pod) -> Result<Response, RefusalBody> {
+    allow(pod, headers, READERS)?;
+    let session = status::session(pod, name);
+    let session = session.ok_or_else(|| session_refusal(&SessionError::Unknown))?;
+    Ok(json(StatusCode::OK, &session))
+}
+
+fn put(name: &str, headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Response, RefusalBody> {
+    allow(pod, headers, WRITERS)?;
+    let put: Put = body.parse()?;
+    let wanted = Wanted {
+        generation: put.generation,
+        max_connections: put.max_connections,
+    };
+    let is_new = pod
+        .put_session(name, wanted)
+        .map_err(|error| session_refusal(&error))?;
+    if is_new {
+        tracing::info!(
+            session = name,
+            generation = put.generation,
+            "session is here"
+        );
+    }
+    let status = match is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    let session = status::session(pod, name);
+    // Ended in the meantime by another request.
+    let session = session.ok_or_else(|| session_refusal(&SessionError::Unknown))?;
+    Ok(json(status, &session))
+}
+
+fn delete(
+    name: &str,
+    headers: &HeaderMap,
+    query: &str,
+    pod: &Pod,
+) -> Result<Response, RefusalBody> {
+    allow(pod, headers, WRITERS)?;
+    let which: Which = serde_urlencoded::from_str(query)
+        .map_err(|error| refusal("badRequest", format!("the query: {error}")))?;
+    pod.delete_session(name, which.generation)
+        .map_err(|error| session_refusal(&error))?;
+    Ok(warp::reply::Reply::into_response(StatusCode::NO_CONTENT))
+}

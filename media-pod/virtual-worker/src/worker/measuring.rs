@@ -1,0 +1,122 @@
+//! What crosses pipes, and where everything is.
+
+use super::VirtualWorker;
+use crate::messages::Ask;
+use crate::state::{Id, Kind, MemberId, Pair, PairKey, Purpose, State, Thing, Traffic, Transport};
+use crate::topology::{
+    ObserverTopology, PipeTopology, RouterTopology, Topology, TransportTopology,
+};
+use mafalda_channel::fbs::request::Method;
+use mafalda_channel::fbs::response::BodyRef;
+use mafalda_channel::{Response, ViewError};
+
+impl VirtualWorker {
+    pub(super) fn ask_for_stats(&mut self) {
+        let pairs = self.state.pairs.iter();
+        let sources = pairs.map(|(key, pair)| (key.source, pair.source.transport.clone()));
+        let sources: Vec<(MemberId, Id)> = sources.collect();
+        for (member, transport) in sources {
+            let ask = Ask::bare(Method::TransportGetStats, &transport);
+            self.ask(member, ask, Purpose::PipeStats(transport));
+            self.measuring += 1;
+        }
+    }
+
+    pub(super) fn measured(&mut self, transport: &Id, response: &Response<'_>) {
+        self.measuring -= 1;
+        if let Some(key) = self.state.pair_of.get(transport)
+            && let Some(pair) = self.state.pairs.get_mut(key)
+            && let Ok(Some(traffic)) = traffic(response)
+        {
+            pair.traffic = Some(traffic);
+        }
+    }
+
+    pub(super) fn survey(&self) -> Topology {
+        let state = &self.state;
+        let routers = state.routers.iter().map(|(id, router)| RouterTopology {
+            id: id.to_string(),
+            members: router.real.keys().map(|member| member.0).collect(),
+        });
+        let things = state.things.values();
+        let transports = things.clone().filter_map(|thing| match &thing.kind {
+            Kind::Transport(transport) => Some(transport_topology(state, thing, transport)),
+            _ => None,
+        });
+        let observers = things.filter_map(|thing| match &thing.kind {
+            Kind::Observer { producers } => Some(ObserverTopology {
+                id: thing.id.to_string(),
+                router: thing.router.to_string(),
+                member: thing.member.0,
+                producers: producers.len(),
+            }),
+            _ => None,
+        });
+        let pipes = state.pairs.iter();
+        let pipes = pipes.map(|(key, pair)| pipe_topology(state, key, pair));
+        let mut topology = Topology {
+            routers: routers.collect(),
+            transports: transports.collect(),
+            observers: observers.collect(),
+            pipes: pipes.collect(),
+        };
+        topology.routers.sort_by(|a, b| a.id.cmp(&b.id));
+        topology.transports.sort_by(|a, b| a.id.cmp(&b.id));
+        topology.observers.sort_by(|a, b| a.id.cmp(&b.id));
+        let place = |pipe: &PipeTopology| (pipe.router.clone(), pipe.source, pipe.target);
+        topology.pipes.sort_by_cached_key(place);
+        topology
+    }
+}
+
+fn transport_topology(state: &State, thing: &Thing, transport: &Transport) -> TransportTopology {
+    let kinds = transport
+        .children
+        .iter()
+        .filter_map(|id| state.things.get(id));
+    let (mut producers, mut consumers) = (0, 0);
+    for child in kinds {
+        match &child.kind {
+            Kind::Producer(_) => producers += 1,
+            Kind::Consumer(_) => consumers += 1,
+            _ => {}
+        }
+    }
+    TransportTopology {
+        id: thing.id.to_string(),
+        router: thing.router.to_string(),
+        member: thing.member.0,
+        kind: transport.kind,
+        producers,
+        consumers,
+    }
+}
+
+fn pipe_topology(state: &State, key: &PairKey, pair: &Pair) -> PipeTopology {
+    let users = |id: &Id| match &state.things.get(id)?.kind {
+        Kind::Producer(producer) => Some(producer.copies.get(&key.target)?.users.len()),
+        _ => None,
+    };
+    let mut producers: Vec<String> = pair.copies.iter().map(Id::to_string).collect();
+    producers.sort();
+    PipeTopology {
+        router: key.router.to_string(),
+        source: key.source.0,
+        target: key.target.0,
+        producers,
+        consumers: pair.copies.iter().filter_map(users).sum(),
+        bytes: pair.traffic.map(|traffic| traffic.bytes),
+        bytes_per_second: pair.traffic.map(|traffic| traffic.bytes_per_second),
+    }
+}
+
+fn traffic(response: &Response<'_>) -> Result<Option<Traffic>, ViewError> {
+    let Some(BodyRef::PipeTransportGetStatsResponse(stats)) = response.body()? else {
+        return Ok(None);
+    };
+    let base = stats.base()?;
+    Ok(Some(Traffic {
+        bytes: base.bytes_sent()?,
+        bytes_per_second: base.send_bitrate()? / 8,
+    }))
+}

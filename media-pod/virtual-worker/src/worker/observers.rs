@@ -1,0 +1,132 @@
+//! RTP observers of the application: each lives on one member, and what it observes comes there.
+
+use super::VirtualWorker;
+use crate::refusal::Refusal;
+use crate::state::{Fate, Id, Kind, MemberId};
+use bytes::Bytes;
+use mafalda_channel::fbs::request::{BodyRef, Method};
+use mafalda_channel::{Request, ViewError};
+use std::collections::HashSet;
+
+impl VirtualWorker {
+    pub(super) fn create_observer(&mut self, id: &str, request: &Request<'_>, message: &Bytes) {
+        let router = request.handler_id;
+        let of_router = self.state.things.get(id);
+        if of_router
+            .is_some_and(|t| matches!(t.kind, Kind::Observer { .. }) && *t.router == *router)
+        {
+            let reason = Refusal::exists("an RtpObserver with same id", request.method);
+            self.refuse(request.id, reason);
+            return;
+        }
+        let Some(member) = self.choose(router) else {
+            self.refuse_nobody(request.id);
+            return;
+        };
+        if let Err(reason) = self.own(id) {
+            self.refuse(request.id, reason);
+            return;
+        }
+        self.place_observer(member);
+        self.enter_router(router, member);
+        let producers = HashSet::new();
+        let (id, serial) = self.add(id, member, router, Kind::Observer { producers });
+        self.forward(member, request, message, None, Fate::Makes(id, serial));
+    }
+
+    pub(super) fn close_observer(&mut self, id: &str, request: &Request<'_>, message: &Bytes) {
+        let thing = self.state.things.get(id).filter(|thing| {
+            matches!(thing.kind, Kind::Observer { .. }) && *thing.router == *request.handler_id
+        });
+        let Some(thing) = thing else {
+            let reason = Refusal::not_found("RtpObserver", request.method);
+            self.refuse(request.id, reason);
+            return;
+        };
+        let (id, member) = (thing.id.clone(), thing.member);
+        self.forward(member, request, message, None, Fate::Nothing);
+        self.remove(&id);
+    }
+
+    pub(super) fn on_observer_request(
+        &mut self,
+        body: Option<BodyRef<'_>>,
+        request: &Request<'_>,
+        message: &Bytes,
+    ) -> Result<(), ViewError> {
+        match (request.method, body) {
+            (
+                Method::RtpobserverAddProducer,
+                Some(BodyRef::RtpObserverAddProducerRequest(body)),
+            ) => {
+                self.observe(request.handler_id, body.producer_id()?);
+                self.pass_to_handler(request, message);
+            }
+            (
+                Method::RtpobserverRemoveProducer,
+                Some(BodyRef::RtpObserverRemoveProducerRequest(body)),
+            ) => {
+                self.pass_to_handler(request, message);
+                self.stop_observing(request.handler_id, body.producer_id()?);
+            }
+            _ => self.pass_to_handler(request, message),
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, observer: &str, producer_id: &str) {
+        let Some(thing) = self.state.things.get(observer) else {
+            return;
+        };
+        let (observer, member, router) = (thing.id.clone(), thing.member, thing.router.clone());
+        let producer = self.state.things.get_mut(producer_id);
+        let Some(thing) = producer.filter(|thing| thing.router == router) else {
+            return;
+        };
+        let producer_id = thing.id.clone();
+        if let Kind::Producer(producer) = &mut thing.kind
+            && !producer.is_data()
+        {
+            producer.observers.insert(observer.clone());
+            // Audio that is missed for a moment is no harm: its answer waits for no pipe.
+            self.use_producer(&producer_id, member, &observer);
+            if let Some(producers) = self.state.observed(&observer) {
+                producers.insert(producer_id);
+            }
+        }
+    }
+
+    fn stop_observing(&mut self, observer: &str, producer_id: &str) {
+        let Some(thing) = self.state.things.get_mut(observer) else {
+            return;
+        };
+        let (observer, member) = (thing.id.clone(), thing.member);
+        let Kind::Observer { producers } = &mut thing.kind else {
+            return;
+        };
+        if let Some(producer_id) = producers.take(producer_id) {
+            self.leave_as_observer(&observer, member, &producer_id);
+        }
+    }
+
+    fn leave_as_observer(&mut self, id: &Id, member: MemberId, producer_id: &Id) {
+        if let Some(producer) = self.state.producer(producer_id) {
+            producer.observers.remove(id);
+        }
+        self.leave_producer(producer_id, member, id);
+    }
+
+    pub(super) fn remove_observer(&mut self, id: &Id) {
+        let Some(thing) = self.state.things.get_mut(id) else {
+            return;
+        };
+        let member = thing.member;
+        let Kind::Observer { producers } = &mut thing.kind else {
+            return;
+        };
+        for producer in std::mem::take(producers) {
+            self.leave_as_observer(id, member, &producer);
+        }
+        self.forget_placed(id);
+    }
+}

@@ -1,0 +1,229 @@
+//! Pipes: as few as needed, in trees within their bounds, for as long as needed, measured.
+
+use crate::model::Thing;
+use crate::program::{Flavour, Step, program, steps};
+use crate::requests::{Names, request};
+use crate::seen::{assert_nothing_useless, sort_out};
+use crate::world::World;
+use crate::{cases, config};
+use mafalda_virtual_worker::{Config, PipeSettings, Placement};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn config_of(pipes: PipeSettings) -> Config {
+    Config {
+        name: "a".to_owned(),
+        placement: Placement::Spread,
+        pipes,
+        ..Config::default()
+    }
+}
+
+/// Transport `n` is on member `n`; a producer of media is on the first.
+fn room(members: u32, pipes: PipeSettings) -> World {
+    let mut world = World::new(members, [config_of(pipes)]);
+    go(&mut world, Step::CreateRouter(0));
+    for t in 0..members as u8 {
+        go(&mut world, Step::CreateTransport(0, t));
+    }
+    go(&mut world, Step::Produce(0, 0, false, Flavour::Media));
+    world
+}
+
+fn go(world: &mut World, step: Step) {
+    world.send(0, request(1, step, Names::of('a')));
+    world.settle();
+}
+
+fn consume(world: &mut World, on: u8) {
+    go(world, Step::Consume(on, 0, on.into(), false));
+}
+
+/// How many copies each member feeds.
+fn fed(world: &World) -> Vec<usize> {
+    let ours = |(id, thing): &(&String, &Thing)| {
+        matches!(thing, Thing::Consumer { .. }) && id.starts_with("mafalda/")
+    };
+    let models = world.members.iter().map(|member| &member.model);
+    models
+        .map(|model| model.things.iter().filter(ours).count())
+        .collect()
+}
+
+#[test]
+fn a_small_room_is_a_star() {
+    let mut world = room(5, PipeSettings::default());
+    (0..5).for_each(|on| consume(&mut world, on));
+    assert_eq!(fed(&world), [4, 0, 0, 0, 0]);
+}
+
+#[test]
+fn trees_keep_their_bounds_and_a_branch_stays_while_it_carries() {
+    let pipes = PipeSettings {
+        max_fan_out: 1,
+        max_depth: 9,
+        idle: Duration::ZERO,
+        ..PipeSettings::default()
+    };
+    let mut world = room(4, pipes);
+    (1..4).for_each(|on| consume(&mut world, on));
+    assert_eq!(fed(&world), [1, 1, 1, 0]);
+    // The ones in the middle have no user any more, but the last has.
+    go(&mut world, Step::CloseConsumer(1, 1, false));
+    go(&mut world, Step::CloseConsumer(2, 2, false));
+    assert_eq!(fed(&world), [1, 1, 1, 0]);
+    go(&mut world, Step::CloseConsumer(3, 3, false));
+    assert_eq!(fed(&world), [0, 0, 0, 0]);
+    assert_nothing_useless(&world);
+}
+
+#[test]
+fn the_death_of_one_in_the_middle_ends_what_hangs_below_it() {
+    let pipes = PipeSettings {
+        max_fan_out: 1,
+        max_depth: 9,
+        ..PipeSettings::default()
+    };
+    let mut world = room(4, pipes);
+    (0..4).for_each(|on| consume(&mut world, on));
+    world.kill(2);
+    world.settle();
+    let (_, heard) = sort_out(&world.tenants[0].seen, &[], Names::of('a'));
+    let ended: Vec<&str> = heard.keys().map(String::as_str).collect();
+    assert_eq!(ended, ["a-consumer2", "a-consumer3"]);
+    assert_eq!(fed(&world), [1, 0, 0, 0]);
+}
+
+#[test]
+fn a_pipe_lingers_and_is_used_again() {
+    let mut world = room(2, PipeSettings::default());
+    consume(&mut world, 1);
+    let pipes = |world: &World| world.tenants[0].machine.topology().pipes.len();
+    for _ in 0..3 {
+        go(&mut world, Step::CloseConsumer(1, 1, false));
+        assert_eq!((fed(&world), pipes(&world)), (vec![0, 0], 1));
+        world.tick(Duration::from_secs(4));
+        consume(&mut world, 1);
+        assert_eq!((fed(&world), pipes(&world)), (vec![1, 0], 1));
+        world.tick(Duration::from_secs(4));
+    }
+    go(&mut world, Step::CloseConsumer(1, 1, false));
+    world.tick(Duration::from_secs(4));
+    assert_eq!(pipes(&world), 1);
+    world.tick(Duration::from_secs(1));
+    world.settle();
+    assert_eq!(pipes(&world), 0);
+    assert_nothing_useless(&world);
+}
+
+#[test]
+fn each_end_of_an_encrypted_pipe_has_the_others_key() {
+    let pipes = PipeSettings {
+        srtp: true,
+        ..PipeSettings::default()
+    };
+    let mut world = room(2, pipes);
+    consume(&mut world, 1);
+    let keys = world.members.iter().flat_map(|member| &member.model.keys);
+    let keys: BTreeMap<&str, Option<&str>> = keys
+        .map(|(id, key)| (id.as_str(), key.as_deref()))
+        .collect();
+    let ids: Vec<&str> = keys.keys().copied().collect();
+    let [one, other] = ids[..] else {
+        panic!("{keys:?}")
+    };
+    assert_eq!(keys[one], Some(format!("key of {other}").as_str()));
+    assert_eq!(keys[other], Some(format!("key of {one}").as_str()));
+}
+
+#[test]
+fn the_topology_shows_pipes_and_what_crossed_them() {
+    let mut world = room(2, PipeSettings::default());
+    consume(&mut world, 1);
+    let before = world.tenants[0].machine.topology();
+    assert_eq!(
+        (before.pipes[0].bytes, before.pipes[0].bytes_per_second),
+        (None, None)
+    );
+    let actions = world.tenants[0].machine.measure_pipes();
+    world.apply(0, actions);
+    assert!(world.tenants[0].machine.is_measuring());
+    world.settle();
+    assert!(!world.tenants[0].machine.is_measuring());
+    let after = world.tenants[0].machine.topology();
+    let pipe = &after.pipes[0];
+    assert_eq!((pipe.source, pipe.target, pipe.consumers), (0, 1, 1));
+    assert_eq!(pipe.producers, ["a-producer0"]);
+    assert_eq!(
+        (pipe.bytes, pipe.bytes_per_second),
+        (Some(1000), Some(1000))
+    );
+    assert_eq!(after.routers[0].members, [0, 1]);
+    let transports = after.transports.iter();
+    let counts = transports.map(|t| (t.member, t.producers, t.consumers));
+    assert_eq!(counts.collect::<Vec<_>>(), [(0, 1, 0), (1, 0, 1)]);
+}
+
+#[test]
+fn where_no_pipe_can_be_a_consumer_is_refused() {
+    for refuses in 0..2 {
+        let mut world = room(2, PipeSettings::default());
+        world.members[refuses].model.refuses_pipes = true;
+        world.send(
+            0,
+            request(77, Step::Consume(1, 0, 1, false), Names::of('a')),
+        );
+        world.settle();
+        let (answers, heard) = sort_out(&world.tenants[0].seen, &[], Names::of('a'));
+        let (accepted, class, _) = &answers[&77][0];
+        assert_eq!(
+            (*accepted, class.as_deref()),
+            (false, Some("NotFoundError"))
+        );
+        assert!(heard.is_empty(), "{heard:?}");
+        assert!(!world.owners.contains_key("a-consumer1"));
+        assert_eq!(fed(&world), [0, 0]);
+        // When it can be, it is.
+        world.members[refuses].model.refuses_pipes = false;
+        consume(&mut world, 1);
+        assert_eq!(fed(&world), [1, 0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    #[test]
+    fn refused_pipes_leave_nothing_and_no_question_open(
+        body in steps(100),
+        mut config in config(),
+        refuses in 0..4usize,
+    ) {
+        config.placement = Placement::Spread;
+        let names = Names::of('a');
+        let paced = program(&body);
+        let mut world = World::new(4, [config]);
+        world.members[refuses].model.refuses_pipes = true;
+        for (id, (step, pace)) in paced.iter().enumerate() {
+            world.send(0, request(id as u32, *step, names));
+            pace.iter().for_each(|choice| { world.advance(*choice); });
+        }
+        world.settle();
+        let program: Vec<Step> = paced.iter().map(|(step, _)| *step).collect();
+        let (answers, _) = sort_out(&world.tenants[0].seen, &program, names);
+        for id in 0..program.len() as u32 {
+            prop_assert_eq!(answers.get(&id).map(Vec::len), Some(1), "answers to {}", id);
+        }
+        let there = crate::seen::things_on_members(&world);
+        let owned = crate::seen::owned_by(&world, 0).into_iter();
+        let owned = owned.filter(|id| !id.contains("-server") && !id.contains("-router"));
+        prop_assert_eq!(owned.collect::<std::collections::BTreeSet<_>>(), there);
+        world.rest();
+        assert_nothing_useless(&world);
+        world.leave(0);
+        world.settle();
+        world.assert_empty();
+        prop_assert!(world.owners.is_empty(), "owned: {:?}", world.owners);
+    }
+}

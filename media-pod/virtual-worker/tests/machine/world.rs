@@ -1,0 +1,235 @@
+//! Virtual workers, the members that they share, and the wires between, each with its own pace. What
+//! a pod's shell does, these tests do here: request ids a member's own, notifications to their owner.
+
+use crate::model::Model;
+use bytes::Bytes;
+use mafalda_channel::fbs::request::{Body, Method};
+use mafalda_channel::{Message, view, with_id};
+use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, VirtualWorker};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// The WebRtcServer that each member has, where members have one.
+pub const MEMBER_SERVER: &str = "member-server";
+
+/// An application's virtual worker.
+pub struct Tenant {
+    pub machine: VirtualWorker,
+    name: String,
+    /// All that it was told.
+    pub seen: Vec<Bytes>,
+}
+
+#[derive(Default)]
+pub struct Member {
+    pub model: Model,
+    to: VecDeque<Bytes>,
+    from: VecDeque<Bytes>,
+    /// Who asked, and by which id of its own.
+    asked: BTreeMap<u32, (usize, u32)>,
+    next_id: u32,
+    /// Requests that a virtual worker made in its own name and that were refused.
+    pub refused_ours: usize,
+}
+
+pub struct World {
+    pub tenants: Vec<Tenant>,
+    pub members: Vec<Member>,
+    /// Whose a handler id is.
+    pub owners: BTreeMap<String, usize>,
+    pub ledger: Ledger,
+    now: Duration,
+}
+
+impl World {
+    pub fn new(members: u32, configs: impl IntoIterator<Item = Config>) -> Self {
+        let ledger = Ledger::default();
+        let mut world = Self {
+            tenants: Vec::new(),
+            members: (0..members).map(|_| Member::default()).collect(),
+            owners: BTreeMap::new(),
+            ledger: ledger.clone(),
+            now: Duration::ZERO,
+        };
+        for config in configs {
+            let name = config.name.clone();
+            if config.member_server.is_some() {
+                for member in &mut world.members {
+                    member.model.servers.insert(MEMBER_SERVER.to_owned());
+                }
+            }
+            let mut machine = VirtualWorker::new(config, ledger.clone());
+            for member in 0..members {
+                assert_eq!(machine.on_member_added(MemberId(member), false), []);
+            }
+            let seen = Vec::new();
+            world.tenants.push(Tenant {
+                machine,
+                name,
+                seen,
+            });
+        }
+        world
+    }
+
+    pub fn apply(&mut self, tenant: usize, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::ToApplication(message) => self.tenants[tenant].seen.push(message),
+                Action::ToMember(member, message) => self.to_member(tenant, member, message),
+                Action::Owns(id) => {
+                    let before = self.owners.insert(id.clone(), tenant);
+                    assert_eq!(before, None, "{id} has an owner");
+                }
+                Action::Disowns(id) => {
+                    let before = self.owners.remove(&id);
+                    assert_eq!(before, Some(tenant), "{id} is not its own");
+                }
+                Action::Died => {}
+            }
+        }
+    }
+
+    fn to_member(&mut self, tenant: usize, MemberId(member): MemberId, message: Bytes) {
+        self.check_isolation(tenant, &message);
+        let member = &mut self.members[member as usize];
+        let message = match view(&message).expect("sound") {
+            Message::Request(request) => {
+                member.next_id += 1;
+                member.asked.insert(member.next_id, (tenant, request.id));
+                with_id(&message, member.next_id).expect("sound")
+            }
+            _ => message,
+        };
+        member.to.push_back(message);
+    }
+
+    /// Nothing is asked of a handler that is not the tenant's own.
+    fn check_isolation(&self, tenant: usize, message: &Bytes) {
+        let Message::Request(request) = view(message).expect("sound") else {
+            return;
+        };
+        let ours = format!("mafalda/{}/", self.tenants[tenant].name);
+        let own = |id: &str| self.owners.get(id) == Some(&tenant) || id.starts_with(&ours);
+        let handler = request.handler_id;
+        let dump = request.method == Method::WebrtcserverDump && handler == MEMBER_SERVER;
+        assert!(handler.is_empty() || own(handler) || dump, "{request:?}");
+        let body = mafalda_channel::request(message).expect("sound").body;
+        match body {
+            Some(Body::WorkerCloseRouterRequest(body)) => assert!(own(&body.router_id)),
+            Some(Body::WorkerCloseWebRtcServerRequest(body)) => {
+                assert!(own(&body.web_rtc_server_id));
+            }
+            Some(Body::RouterCloseTransportRequest(body)) => assert!(own(&body.transport_id)),
+            Some(Body::RouterCloseRtpObserverRequest(body)) => {
+                assert!(own(&body.rtp_observer_id));
+            }
+            _ => {}
+        }
+    }
+
+    pub fn send(&mut self, tenant: usize, message: Bytes) {
+        let actions = self.tenants[tenant].machine.on_application(message);
+        self.apply(tenant, actions);
+    }
+
+    pub fn tick(&mut self, by: Duration) {
+        self.now += by;
+        for tenant in 0..self.tenants.len() {
+            let actions = self.tenants[tenant].machine.on_tick(self.now);
+            self.apply(tenant, actions);
+        }
+    }
+
+    /// The tenant's application is gone.
+    pub fn leave(&mut self, tenant: usize) {
+        let actions = self.tenants[tenant].machine.on_application_gone();
+        self.apply(tenant, actions);
+    }
+
+    /// A member dies, with all that is under way to it and from it.
+    pub fn kill(&mut self, member: u32) {
+        self.members[member as usize] = Member::default();
+        self.ledger.forget(MemberId(member));
+        for tenant in 0..self.tenants.len() {
+            let actions = self.tenants[tenant]
+                .machine
+                .on_member_gone(MemberId(member));
+            self.apply(tenant, actions);
+        }
+    }
+
+    /// Lets a second go by (255), or one message arrive if any is under way.
+    pub fn advance(&mut self, choice: u8) -> bool {
+        if choice == u8::MAX {
+            self.tick(Duration::from_secs(1));
+            return true;
+        }
+        let count = self.members.len() * 2;
+        for offset in 0..count {
+            let wire = (usize::from(choice) + offset) % count;
+            let member = &mut self.members[wire / 2];
+            if wire.is_multiple_of(2) {
+                if let Some(message) = member.to.pop_front() {
+                    member.from.extend(member.model.handle(&message));
+                    return true;
+                }
+            } else if let Some(message) = member.from.pop_front() {
+                self.from_member(wire / 2, message);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn from_member(&mut self, at: usize, message: Bytes) {
+        let member = &mut self.members[at];
+        let (tenant, message) = match view(&message).expect("sound") {
+            Message::Response(response) => {
+                let Some((tenant, id)) = member.asked.remove(&response.id) else {
+                    panic!("an answer that nobody asked for");
+                };
+                member.refused_ours += usize::from(!response.accepted && id >= 0x8000_0000);
+                (Some(tenant), with_id(&message, id).expect("sound"))
+            }
+            Message::Notification(notification) => {
+                let handler = notification.handler_id;
+                let mut parts = handler.split('/');
+                let tenant = match (parts.next(), parts.next()) {
+                    (Some("mafalda"), name) => self
+                        .tenants
+                        .iter()
+                        .position(|t| Some(t.name.as_str()) == name),
+                    _ => self.owners.get(handler).copied(),
+                };
+                (tenant, message)
+            }
+            _ => panic!("a member says no more"),
+        };
+        if let Some(tenant) = tenant {
+            let member = MemberId(at as u32);
+            let actions = self.tenants[tenant].machine.on_member(member, message);
+            self.apply(tenant, actions);
+        }
+    }
+
+    pub fn settle(&mut self) {
+        while self.advance(0) {}
+    }
+
+    /// Until all that lingers is over.
+    pub fn rest(&mut self) {
+        self.settle();
+        self.tick(Duration::from_secs(100));
+        self.settle();
+    }
+
+    /// Nothing is left of anybody.
+    pub fn assert_empty(&self) {
+        for Member { model, .. } in &self.members {
+            assert!(model.things.is_empty(), "left: {model:?}");
+            assert!(model.routers.is_empty(), "left: {model:?}");
+            assert!(model.servers.iter().all(|id| id == MEMBER_SERVER));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Pods that are to go: cordoned first, then draining, then deleted; or wanted again.
+
+use crate::action::Step;
+use crate::names::PodName;
+use crate::place::Candidate;
+use crate::pod::{DrainCause, PodPhase, State};
+use crate::reason::Reason;
+use crate::scale::Need;
+use crate::world::World;
+use std::cmp::Reverse;
+
+/// What was asked for: drains, the end of drains, and pods that never served and never should.
+pub(crate) fn requests(world: &mut World<'_>) {
+    for index in 0..world.pods.len() {
+        let candidate = &world.pods[index];
+        let pod = candidate.pod;
+        if pod.phase != PodPhase::Running || candidate.state == State::Suspect {
+            continue;
+        }
+        let never_ready = pod.ready_since.is_none() && pod.last_seen.is_none();
+        match pod.drain {
+            None if pod.drain_requested => {
+                cordon(world, index, DrainCause::Requested, Reason::DrainRequested);
+            }
+            None if never_ready && !candidate.current && candidate.is_empty() => {
+                let reason = outdated(candidate);
+                delete(world, index, reason);
+            }
+            None => {}
+            Some(_) if world.is_late(candidate) => {}
+            Some(drain) => match drain.cause {
+                DrainCause::Requested if !pod.drain_requested => {
+                    restore(world, index, Reason::RequestWithdrawn);
+                }
+                DrainCause::Outdated if candidate.current => {
+                    restore(world, index, Reason::RevisionReturns);
+                }
+                DrainCause::Requested | DrainCause::Outdated | DrainCause::ScaleDown => {}
+            },
+        }
+    }
+}
+
+/// Takes back drains of a pool that is needed again, the fullest pods first. Whether there were any.
+pub(crate) fn cancel(world: &mut World<'_>) -> bool {
+    let need = Need::of(world);
+    let missing = need.rising.saturating_sub(need.serving);
+    let mut spared: Vec<usize> = (0..world.pods.len())
+        .filter(|&index| {
+            let candidate = &world.pods[index];
+            let drains = matches!(candidate.state, State::Cordoned | State::Draining);
+            let cause = candidate.pod.drain.map(|drain| drain.cause);
+            let scaled_down = cause == Some(DrainCause::ScaleDown);
+            drains && scaled_down && candidate.current && !world.is_late(candidate)
+        })
+        .collect();
+    spared.sort_by_key(|&index| {
+        let candidate = &world.pods[index];
+        (Reverse(candidate.sessions), &candidate.pod.name)
+    });
+    spared.truncate(missing as usize);
+    let reason = Reason::NeedReturns {
+        serving: need.serving,
+        wanted: need.rising,
+    };
+    for &index in &spared {
+        restore(world, index, reason.clone());
+    }
+    !spared.is_empty()
+}
+
+/// Goes on with the drains, and deletes what is over.
+pub(crate) fn advance(world: &mut World<'_>) {
+    for index in 0..world.pods.len() {
+        let candidate = &world.pods[index];
+        let (pod, empty) = (candidate.pod, candidate.is_empty());
+        if pod.phase == PodPhase::Running && world.is_late(candidate) {
+            delete(world, index, Reason::DeadlineReached);
+            continue;
+        }
+        let cordoned = pod.drain.map(|drain| drain.since);
+        let cordon_over = cordoned
+            .is_some_and(|since| since.saturating_add(world.cluster.timing.cordon) <= world.now);
+        let silence = pod.silence(world.now).unwrap_or_default();
+        match candidate.state {
+            State::Cordoned if cordon_over && empty => delete(world, index, Reason::Emptied),
+            State::Cordoned if cordon_over => drain(world, index),
+            State::Draining if empty => delete(world, index, Reason::Emptied),
+            // Nothing is deleted that a session still calls its home: the session would look well.
+            State::Failed if candidate.sessions == 0 => delete(world, index, Reason::PodFailed),
+            State::Suspect
+                if pod.phase == PodPhase::Running
+                    && candidate.sessions == 0
+                    && !world.held
+                    && silence >= world.cluster.timing.lost =>
+            {
+                delete(world, index, Reason::PodLost { silence });
+            }
+            State::Available
+            | State::Addressless
+            | State::Starting
+            | State::Stuck
+            | State::Cordoned
+            | State::Draining
+            | State::Terminating
+            | State::Suspect
+            | State::Failed => {}
+        }
+    }
+}
+
+/// Lets a pod take nothing new.
+pub(crate) fn cordon(world: &mut World<'_>, index: usize, cause: DrainCause, reason: Reason) {
+    world.pods[index].state = State::Cordoned;
+    let pod = name(&world.pods[index]);
+    world.act(Step::CordonPod { pod, cause }, reason);
+}
+
+/// That the pod is of another revision.
+pub(crate) fn outdated(candidate: &Candidate<'_>) -> Reason {
+    Reason::Outdated {
+        revision: candidate.pod.revision.clone(),
+    }
+}
+
+fn drain(world: &mut World<'_>, index: usize) {
+    let candidate = &mut world.pods[index];
+    candidate.state = State::Draining;
+    let (pod, sessions) = (name(candidate), candidate.sessions);
+    let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+    let deadline = world.pods[index].pod.deadline(world.cluster);
+    let deadline = deadline.unwrap_or(world.now);
+    world.act(
+        Step::DrainPod { pod, deadline },
+        Reason::CordonOver { sessions },
+    );
+}
+
+fn restore(world: &mut World<'_>, index: usize, reason: Reason) {
+    let mut restored = world.pods[index].pod.clone();
+    restored.drain = None;
+    world.pods[index].state = restored.state(world.cluster, world.now);
+    let pod = restored.name;
+    world.act(Step::CancelDrain { pod }, reason);
+}
+
+fn delete(world: &mut World<'_>, index: usize, reason: Reason) {
+    let pod = name(&world.pods[index]);
+    world.pods[index].state = State::Terminating;
+    world.act(Step::DeletePod { pod }, reason);
+}
+
+fn name(candidate: &Candidate<'_>) -> PodName {
+    candidate.pod.name.clone()
+}

@@ -1,0 +1,91 @@
+//! What to do next with a cluster's media pods and sessions.
+//!
+//! [`plan`] is one pure function: what was observed in, [`Action`]s out, each with its [`Reason`]. No
+//! Kubernetes, no tasks, no clock, no randomness: the time is a field of what was observed. Whoever
+//! calls it carries the actions out in their order, notes them ([`Observed::apply`]), and calls it
+//! again when there is news.
+//!
+//! [`choose_pod`] decides alone on which pod something goes: the gateway uses it for workers that
+//! belong to no session.
+//!
+//! # Guarantees
+//! - A session stays where it is while its pod is well. No session is given up: one that cannot be
+//!   placed waits, with a reason.
+//! - Each placement is the next generation, so no generation has two homes. What a pod runs of an
+//!   older one is fenced.
+//! - Nothing is placed on a pod that is not ready, has no known address, is cordoned, draining, silent
+//!   or of a mediasoup version that the session's application does not speak.
+//! - A drain ends by its deadline. A session is on one pod in each generation, so it never mixes
+//!   mediasoup versions.
+//! - Actions applied and planned again without news give no action.
+//! - The same input gives the same actions. No input makes it panic.
+#![forbid(unsafe_code)]
+
+mod action;
+mod apply;
+mod cluster;
+mod drain;
+mod health;
+mod homes;
+mod load;
+mod names;
+mod place;
+mod pod;
+mod reason;
+mod scale;
+mod session;
+mod world;
+
+pub use action::{Action, Step};
+pub use cluster::{Cluster, MISSED_POLLS, Pool, Timing};
+pub use load::{
+    CONSUMERS_PER_WORKER, DEFAULT_PARTICIPANTS, Load, MAX_CONSUMERS_PER_PARTICIPANT, MIN_CONSUMERS,
+    ramp_up_weight,
+};
+pub use names::{
+    ClusterName, Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName,
+    Zone,
+};
+pub use place::{Candidate, LARGE, NoPod, Request, choose_pod};
+pub use pod::{Drain, DrainCause, DrainPhase, Hosted, Pod, PodPhase, State};
+pub use reason::Reason;
+pub use scale::{SURGE, need};
+pub use session::{Hints, Home, Session, SessionPhase, TimeToLive};
+
+use std::time::Duration;
+use world::World;
+
+/// All that a decision depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    pub cluster: Cluster,
+    /// The pods that exist, each name once.
+    pub pods: Vec<Pod>,
+    /// The sessions that exist, each name once.
+    pub sessions: Vec<Session>,
+    /// The time, on any clock that all times here are on and that does not go back.
+    pub now: Duration,
+}
+
+/// What to do now. The order matters: a session has left before its pod is deleted.
+pub fn plan(observed: &Observed) -> Vec<Action> {
+    let mut world = World::new(observed);
+    health::mark(&mut world);
+    homes::expire(&mut world);
+    homes::adopt(&mut world);
+    drain::requests(&mut world);
+    loop {
+        homes::recover(&mut world);
+        homes::place(&mut world);
+        // A drain that is cancelled makes room for those that wait.
+        if !drain::cancel(&mut world) {
+            break;
+        }
+    }
+    scale::up(&mut world);
+    homes::fence(&mut world);
+    drain::advance(&mut world);
+    scale::down(&mut world);
+    homes::hold(&mut world);
+    world.actions
+}

@@ -1,0 +1,170 @@
+//! A media pod, as it was seen last.
+
+use crate::cluster::Cluster;
+use crate::load::Load;
+use crate::names::{
+    Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName, Zone,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A media pod. Times are on the clock of [`crate::Observed::now`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    pub name: PodName,
+    pub node: Option<NodeName>,
+    pub region: Option<Region>,
+    pub zone: Option<Zone>,
+    /// Labels of its node.
+    pub node_labels: BTreeMap<String, String>,
+    pub revision: Revision,
+    /// `None` until the pod said it.
+    pub mediasoup: Option<MediasoupVersion>,
+    /// Share of a core that each worker uses, 0 to 1: as many entries as the pod has workers.
+    pub cpu: Vec<f64>,
+    pub phase: PodPhase,
+    pub created: Duration,
+    pub ready_since: Option<Duration>,
+    /// Whether clients can be told where it is. Without, it takes no session.
+    pub address_known: bool,
+    /// Somebody wants it drained, or its node.
+    pub drain_requested: bool,
+    pub drain: Option<Drain>,
+    /// It was marked as suspect.
+    pub suspect: bool,
+    /// When it answered last. `None`: never. For a pod that was there before the operator, not
+    /// before the operator's start.
+    pub last_seen: Option<Duration>,
+    /// The sessions that it ran then.
+    pub sessions: Vec<Hosted>,
+    /// Applications that had workers of it without a session.
+    pub anonymous: u32,
+}
+
+/// What Kubernetes says of a pod.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PodPhase {
+    /// Exists; whether it serves is another question.
+    Running,
+    /// Asked to end, since then.
+    Terminating { since: Duration },
+    /// Ended, or its node is gone.
+    Failed,
+}
+
+/// A session that a pod says it runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hosted {
+    pub session: SessionName,
+    pub generation: Generation,
+}
+
+/// A pod that is to go.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    pub phase: DrainPhase,
+    pub cause: DrainCause,
+    /// When it was cordoned.
+    pub since: Duration,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DrainPhase {
+    /// Takes nothing new; what it has stays.
+    Cordoned,
+    /// Sessions without participants move; at the deadline, all do.
+    Draining,
+}
+
+/// Why a pod drains.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DrainCause {
+    /// Fewer are enough.
+    ScaleDown,
+    /// It is of another revision.
+    Outdated,
+    /// Somebody asked for it.
+    Requested,
+}
+
+/// What can be expected of a pod. Where several hold, it is the last of them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum State {
+    /// Takes sessions.
+    Available,
+    /// Ready, but nobody knows its address.
+    Addressless,
+    /// Will be ready.
+    Starting,
+    /// Should have been ready.
+    Stuck,
+    Cordoned,
+    Draining,
+    Terminating,
+    /// Silent.
+    Suspect,
+    Failed,
+}
+
+impl Pod {
+    /// How long it has not answered, if it ever did.
+    pub fn silence(&self, now: Duration) -> Option<Duration> {
+        self.last_seen.map(|seen| now.saturating_sub(seen))
+    }
+
+    /// What can be expected of it.
+    pub fn state(&self, cluster: &Cluster, now: Duration) -> State {
+        let silent = self
+            .silence(now)
+            .is_some_and(|silence| silence >= cluster.timing.suspect());
+        match (self.phase, self.drain, self.ready_since) {
+            (PodPhase::Failed, _, _) => State::Failed,
+            _ if silent => State::Suspect,
+            (PodPhase::Terminating { .. }, _, _) => State::Terminating,
+            (PodPhase::Running, Some(drain), _) => match drain.phase {
+                DrainPhase::Cordoned => State::Cordoned,
+                DrainPhase::Draining => State::Draining,
+            },
+            (PodPhase::Running, None, Some(_)) if self.last_seen.is_some() => {
+                if self.address_known {
+                    State::Available
+                } else {
+                    State::Addressless
+                }
+            }
+            (PodPhase::Running, None, _) => {
+                if now.saturating_sub(self.created) < cluster.timing.start {
+                    State::Starting
+                } else {
+                    State::Stuck
+                }
+            }
+        }
+    }
+
+    /// When the last session has to leave, if it is on its way out.
+    pub fn deadline(&self, cluster: &Cluster) -> Option<Duration> {
+        let terminating = match self.phase {
+            PodPhase::Terminating { since } => Some(since),
+            PodPhase::Running | PodPhase::Failed => None,
+        };
+        let draining = self.drain.map(|drain| drain.since);
+        let since = terminating.into_iter().chain(draining).min()?;
+        Some(since.saturating_add(cluster.drain_deadline))
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> u32 {
+        u32::try_from(self.cpu.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What its workers do now.
+    pub fn measured(&self) -> Load {
+        self.cpu.iter().copied().map(Load::new).sum()
+    }
+}

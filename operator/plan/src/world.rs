@@ -1,0 +1,161 @@
+//! What was observed, indexed, and what this plan has decided so far.
+
+use crate::Observed;
+use crate::action::{Action, Step};
+use crate::cluster::Cluster;
+use crate::load::ramp_up_weight;
+use crate::names::{Generation, PodName, SessionName};
+use crate::place::{Candidate, NoPod};
+use crate::pod::State;
+use crate::reason::Reason;
+use crate::session::{Session, SessionPhase};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// The state that one plan works on. A decision changes it, so that the next one knows.
+pub(crate) struct World<'a> {
+    pub cluster: &'a Cluster,
+    pub now: Duration,
+    pub pods: Vec<Candidate<'a>>,
+    pub seats: Vec<Seat<'a>>,
+    pub session_by_name: HashMap<&'a SessionName, usize>,
+    /// So many pods are silent that nothing is concluded from it.
+    pub held: bool,
+    pub actions: Vec<Action>,
+}
+
+/// A session and what has been decided for it.
+pub(crate) struct Seat<'a> {
+    pub session: &'a Session,
+    pub generation: Generation,
+    pub home: Seating,
+    /// When it was placed there.
+    pub since: Option<Duration>,
+    /// Why it has no pod that serves it.
+    pub waiting: Option<NoPod>,
+    pub ended: bool,
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Seating {
+    /// It never was placed.
+    Nowhere,
+    /// Its home pod does not exist any more.
+    Gone,
+    /// On the pod of that index.
+    On(usize),
+}
+
+impl<'a> World<'a> {
+    pub fn new(observed: &'a Observed) -> Self {
+        let (cluster, now) = (&observed.cluster, observed.now);
+        let mut pods: Vec<_> = observed
+            .pods
+            .iter()
+            .map(|pod| Candidate::new(pod, cluster, now))
+            .collect();
+        let by_name: HashMap<&PodName, usize> = observed
+            .pods
+            .iter()
+            .enumerate()
+            .map(|(index, pod)| (&pod.name, index))
+            .collect();
+        let seat = |session: &'a Session| {
+            let home = match &session.home {
+                None => Seating::Nowhere,
+                Some(home) => match by_name.get(&home.pod) {
+                    Some(&index) => Seating::On(index),
+                    None => Seating::Gone,
+                },
+            };
+            let ended = session.phase == SessionPhase::Ended;
+            let seat = Seat {
+                session,
+                generation: session.generation,
+                home,
+                since: session.home.as_ref().map(|home| home.since),
+                waiting: None,
+                ended,
+            };
+            if let (Seating::On(index), false) = (home, ended) {
+                let load = session.home_load();
+                pods[index].carry(load, load * seat.ramp_up_weight(cluster, now));
+            }
+            seat
+        };
+        let seats: Vec<_> = observed.sessions.iter().map(seat).collect();
+        let session_by_name = observed
+            .sessions
+            .iter()
+            .enumerate()
+            .map(|(index, session)| (&session.name, index))
+            .collect();
+        Self {
+            cluster,
+            now,
+            pods,
+            seats,
+            session_by_name,
+            held: false,
+            actions: Vec::new(),
+        }
+    }
+
+    pub fn act(&mut self, step: Step, reason: Reason) {
+        self.actions.push(step.because(reason));
+    }
+
+    /// Seats a session on a pod as another generation.
+    pub fn seat(&mut self, seat: usize, pod: usize, generation: Generation) {
+        self.unseat(seat);
+        let load = self.seats[seat].session.home_load();
+        self.pods[pod].carry(load, load);
+        let seat = &mut self.seats[seat];
+        seat.home = Seating::On(pod);
+        seat.since = Some(self.now);
+        seat.generation = generation;
+        seat.waiting = None;
+    }
+
+    /// Takes a session from its pod's account.
+    pub fn unseat(&mut self, seat: usize) {
+        let seat = &self.seats[seat];
+        if let Seating::On(pod) = seat.home {
+            let load = seat.session.home_load();
+            let ramping = load * seat.ramp_up_weight(self.cluster, self.now);
+            self.pods[pod].release(load, ramping);
+        }
+    }
+
+    /// How many pods are in one of these states.
+    pub fn count(&self, fits: impl Fn(&Candidate<'_>) -> bool) -> u32 {
+        let count = self.pods.iter().filter(|pod| fits(pod)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Whether what the pod said last can be believed, and it can be told something.
+    pub fn answers(candidate: &Candidate<'_>) -> bool {
+        !matches!(candidate.state, State::Suspect | State::Failed)
+    }
+
+    /// Whether the last session of a pod that is to go has to leave now.
+    pub fn is_late(&self, candidate: &Candidate<'_>) -> bool {
+        let deadline = candidate.pod.deadline(self.cluster);
+        deadline.is_some_and(|deadline| deadline <= self.now)
+    }
+}
+
+impl Seat<'_> {
+    /// How much of its load does not show in its home pod's CPU yet, 0 to 1.
+    pub fn ramp_up_weight(&self, cluster: &Cluster, now: Duration) -> f64 {
+        self.since.map_or(0.0, |since| {
+            ramp_up_weight(now.saturating_sub(since), cluster.timing.ramp_up)
+        })
+    }
+
+    /// Whether this plan has seated it.
+    pub fn is_news(&self) -> bool {
+        self.generation != self.session.generation
+    }
+}

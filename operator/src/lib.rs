@@ -1,0 +1,3 @@
+//! The Kubernetes operator: what people write ([`crd`]), and what makes it so.
+
+pub mod crd;

@@ -1,0 +1,11 @@
+//! A real Kubernetes cluster for tests. `tests/cluster/cluster` starts it and makes its faults;
+//! tests speak to its API server through kube.
+//!
+//! The tests are ignored unless they are asked for, as the cluster needs root and a build of ten
+//! minutes, once a machine.
+
+mod cluster;
+mod resources;
+
+pub use cluster::{Cluster, Error};
+pub use resources::apply_crds;
