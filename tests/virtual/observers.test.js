@@ -75,7 +75,9 @@ function sendUntil(what, speakers, condition) {
 async function threeSpeakers(t) {
   const { pod, router } = await startSpread(t, { args: ['--pipe-idle', '1'] });
   const transports = await directTransports(pod, router, 3);
-  const speakers = await Promise.all(transports.map((transport, i) => speaker(transport, 1000 + i)));
+  const speakers = await Promise.all(
+    transports.map((transport, i) => speaker(transport, 1000 + i)),
+  );
   return { pod, router, transports, speakers };
 }
 

@@ -137,7 +137,7 @@ test('a pipe that is used again is not removed', async (t) => {
 // Protects the figures that operators see.
 test('bytes of a pipe are those of what was sent through it', async (t) => {
   const { pod, router } = await startSpread(t);
-  const { flow, producer } = await flowThrough(t, router, {
+  const { flow, inward, outward, producer } = await flowThrough(t, router, {
     ssrc: 1111,
     rtpParameters: opus(1111),
     interval: 10,
@@ -168,8 +168,7 @@ test('bytes of a pipe are those of what was sent through it', async (t) => {
   // 100 packets a second, if the machine was not too busy to send them.
   const rate = Number(pipe.bytesPerSecond);
   assert.ok(rate > 40 * size && rate < 200 * size, `${rate} bytes a second`);
-  const [{ member }] = [...(await topologyOf(pod)).virtualWorkers[0].transports];
-  assert.equal(pipe.source, member);
+  assert.deepEqual([pipe.source, pipe.target], await membersOf(pod, inward, outward));
   t.diagnostic(`${pipe.bytes} bytes, ${rate} a second`);
 });
 
@@ -204,7 +203,9 @@ for (const fanOut of [1, 2]) {
       assert.ok(fed <= fanOut, `member ${member} feeds ${fed}`);
     }
     const send = (/** @type {number} */ i) => producer.send(packet(1111, i));
-    await Promise.all(counts.map((received, i) => sendAndAwait(100, i ? () => {} : send, received)));
+    await Promise.all(
+      counts.map((received, i) => sendAndAwait(100, i ? () => {} : send, received)),
+    );
 
     // What is said at the root is heard at the leaves.
     const paused = consumers.map((consumer) => event(consumer, 'producerpause'));

@@ -215,9 +215,17 @@ test('score, orientation and trace events, of both ends', async (t) => {
   consumer.on('rtp', (bytes) => received.push(bytes));
 
   const turned = { [ORIENTATION.id]: Buffer.from([0b0000_1001]) };
-  await sendUntil('the viewer sees', () => send(turned), () => received.length > 20);
+  await sendUntil(
+    'the viewer sees',
+    () => send(turned),
+    () => received.length > 20,
+  );
   const upright = { [ORIENTATION.id]: Buffer.from([0]) };
-  await sendUntil('both are told', () => send(upright), () => told.orientations.length >= 2);
+  await sendUntil(
+    'both are told',
+    () => send(upright),
+    () => told.orientations.length >= 2,
+  );
   assert.deepEqual(
     told.orientations.map(({ camera, flip, rotation }) => ({ camera, flip, rotation })),
     [
