@@ -1,6 +1,6 @@
 //! `mafalda keygen` and `mafalda token`.
 
-use mafalda_media_pod::auth::{Claims, Limits, Role, expiry, generate_keys, sign};
+use mafalda_token::{Claims, Limits, Role, expiry, generate_keys, sign};
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

@@ -156,9 +156,9 @@ impl Members {
         self.ledger.forget(member.id);
     }
 
-    /// Events of this handler are the virtual worker's from now on.
-    pub fn own(&self, owner: VirtualId, handler: String) {
-        self.owners().own(owner, handler);
+    /// Events of this handler are the virtual worker's from now on; false if they are another's.
+    pub fn own(&self, owner: VirtualId, handler: &str) -> bool {
+        self.owners().own(owner, handler)
     }
 
     /// Events of this handler are nobody's from now on.

@@ -4,6 +4,7 @@
 //! takes its frames, the thread that reads a member. Under the shell's lock the machine says what is
 //! to be done, and it is done before the lock is let go, so that orders of messages hold.
 
+mod aliases;
 mod application;
 
 pub use application::{Application, FrameQueue};
@@ -13,6 +14,7 @@ use crate::members::{Member, Members, Outbox, VirtualId};
 use crate::metrics::Direction;
 use crate::pod::Pod;
 use crate::translate::{Inbound, Translator, join};
+use aliases::Aliases;
 use bytes::Bytes;
 use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::{Message, ViewError, messages, view};
@@ -45,6 +47,8 @@ pub struct Shell {
 struct Core {
     machine: VirtualWorker,
     members: BTreeMap<MemberId, Arc<Member>>,
+    /// What goes by another name there.
+    aliases: Aliases,
     /// Checks and counts what the application says and hears.
     translator: Translator,
     /// The application was told of a malformed message.
@@ -71,6 +75,7 @@ impl Shell {
             core: Mutex::new(Core {
                 machine,
                 members: BTreeMap::new(),
+                aliases: Aliases::default(),
                 translator: Translator::new(None, Arc::default()),
                 told: false,
                 closed: false,
@@ -157,14 +162,17 @@ impl Shell {
 
     /// Takes one message of a member.
     pub fn on_member(&self, member: MemberId, message: Bytes) {
-        self.step(|machine| {
-            let measuring = machine.is_measuring();
-            let actions = machine.on_member(member, message);
-            if measuring && !machine.is_measuring() {
-                self.measured.notify_waiters();
-            }
-            actions
-        });
+        let mut core = self.core();
+        if core.closed {
+            return;
+        }
+        let measuring = core.machine.is_measuring();
+        let message = core.aliases.inward(message);
+        let actions = core.machine.on_member(member, message);
+        self.act(&mut core, actions, &mut BTreeMap::new());
+        if measuring && !core.machine.is_measuring() {
+            self.measured.notify_waiters();
+        }
     }
 
     /// A member was lent.
@@ -252,9 +260,11 @@ impl Shell {
                     let Some(member) = core.members.get(&id) else {
                         continue;
                     };
+                    let message = core.aliases.outward(message);
                     match member.send(self.id, &message) {
                         Ok(sent) => {
                             if let Some(answer) = sent.answer {
+                                let answer = core.aliases.inward(answer);
                                 actions.extend(core.machine.on_member(id, answer));
                             }
                             if sent.is_full {
@@ -265,13 +275,27 @@ impl Shell {
                         Err(error) => tracing::error!(%error, "a message was not passed on"),
                     }
                 }
-                Action::Owns(handler) => self.group.own(self.id, handler),
-                Action::Disowns(handler) => self.group.disown(self.id, &handler),
+                Action::Owns(id) => self.own(core, &id),
+                Action::Disowns(id) => {
+                    let alias = core.aliases.remove(&id);
+                    self.group.disown(self.id, alias.as_deref().unwrap_or(&id));
+                }
                 Action::Died => self.end(self.group.exit()),
             }
         }
         if let Err(error) = self.tell(core, &to_application) {
             tracing::error!(%error, "a message for the application is none");
+        }
+    }
+
+    /// Events of `id` are ours. One that another virtual worker has goes by another name.
+    fn own(&self, core: &mut Core, id: &str) {
+        if self.group.own(self.id, id) {
+            return;
+        }
+        // One that is too short for that is refused by the process: it exists already.
+        if let Some(alias) = core.aliases.add(id, self.id.0) {
+            self.group.own(self.id, &alias);
         }
     }
 

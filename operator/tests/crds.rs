@@ -68,6 +68,7 @@ fn undescribed(schema: &JSONSchemaProps, path: &str, found: &mut Vec<String>) {
 #[test]
 fn defaults_are_the_schemas() {
     let cluster: crd::MafaldaClusterSpec = serde_json::from_str("{}").unwrap();
+    assert_eq!(cluster, crd::MafaldaClusterSpec::default());
     let session: crd::SessionSpec =
         serde_json::from_str(r#"{"clusterRef": {"name": "mafalda"}}"#).unwrap();
     for (crd, spec) in crd::all().iter().zip([

@@ -73,9 +73,9 @@ impl Requests {
 pub struct Owners(HashMap<String, VirtualId>);
 
 impl Owners {
-    /// Events of this handler are the virtual worker's from now on.
-    pub fn own(&mut self, owner: VirtualId, handler: String) {
-        self.0.insert(handler, owner);
+    /// Events of this handler are the virtual worker's from now on; false if they are another's.
+    pub fn own(&mut self, owner: VirtualId, handler: &str) -> bool {
+        *self.0.entry(handler.to_owned()).or_insert(owner) == owner
     }
 
     /// Events of this handler are nobody's from now on.
@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn events_go_to_the_owner() {
         let mut owners = Owners::default();
-        owners.own(ONE, "producer".to_owned());
+        assert!(owners.own(ONE, "producer"));
+        assert!(!owners.own(TWO, "producer"));
         assert_eq!(owners.of("producer"), Some(ONE));
         assert_eq!(owners.of("mafalda/2/14"), Some(TWO));
         assert_eq!(owners.of("mafalda/x/14"), None);
@@ -154,7 +155,7 @@ mod tests {
     fn one_that_is_gone_is_told_nothing() {
         let (mut requests, mut owners) = (Requests::default(), Owners::default());
         let (one, two) = (ask(&mut requests, ONE, 1), ask(&mut requests, TWO, 1));
-        owners.own(ONE, "producer".to_owned());
+        owners.own(ONE, "producer");
         requests.forget(ONE);
         owners.forget(ONE);
         assert_eq!(requests.leave(one), None);

@@ -57,6 +57,14 @@ impl Ledger {
         self.books().loads.remove(&member);
     }
 
+    /// How many transports and observers of anybody a member carries, those of pipes included.
+    pub fn carries(&self, member: MemberId) -> usize {
+        self.books()
+            .loads
+            .get(&member)
+            .map_or(0, |load| load.carries)
+    }
+
     /// Something of this weight was placed.
     pub(crate) fn placed(&self, member: MemberId, weight: f32, now: Duration) {
         let mut books = self.books();
@@ -188,7 +196,7 @@ mod tests {
         ledger.entered(MEMBER);
         ledger.clone().entered(MEMBER);
         ledger.left(MEMBER, 1);
-        assert_eq!(ledger.heat(MEMBER, Duration::ZERO).carries, 1);
+        assert_eq!(ledger.carries(MEMBER), 1);
         ledger.forget(MEMBER);
         ledger.left(MEMBER, 1);
         assert_eq!(ledger.heat(MEMBER, Duration::ZERO), Heat::default());

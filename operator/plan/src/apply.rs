@@ -74,8 +74,11 @@ fn note_on_pod(pod: &mut Pod, step: &Step, now: Duration) {
                 drain.phase = DrainPhase::Draining;
             }
         }
-        Step::CancelDrain { .. } => pod.drain = None,
-        Step::DeletePod { .. } => pod.phase = PodPhase::Terminating { since: now },
+        Step::CancelDrain { .. } => {
+            pod.drain = None;
+            pod.restored_at = Some(now);
+        }
+        Step::DeletePod { .. } => pod.terminating_since = Some(now),
         Step::MarkSuspect { .. } => pod.suspect = true,
         Step::ClearSuspect { .. } => pod.suspect = false,
         Step::FenceSession {
@@ -150,17 +153,18 @@ fn starting(name: PodName, cluster: &Cluster, now: Duration) -> Pod {
         name,
         node: None,
         region: None,
-        zone: None,
         node_labels: BTreeMap::new(),
         revision,
         mediasoup: None,
         cpu: vec![0.0; cluster.workers_per_pod as usize],
         phase: PodPhase::Running,
         created: now,
+        terminating_since: None,
         ready_since: None,
         address_known: false,
         drain_requested: false,
         drain: None,
+        restored_at: None,
         suspect: false,
         last_seen: None,
         sessions: Vec::new(),

@@ -45,7 +45,7 @@ pub struct Timing {
     pub ramp_up: Duration,
     /// How long a pod is only cordoned before it drains.
     pub cordon: Duration,
-    /// How long a pod serves at least before a fall of the need may drain it.
+    /// How long a pod serves at least, new or restored, before a fall of the need may drain it.
     pub settle: Duration,
     /// How long a pod may take to become ready before another is made in its place.
     pub start: Duration,

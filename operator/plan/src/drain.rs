@@ -3,28 +3,29 @@
 use crate::action::Step;
 use crate::names::PodName;
 use crate::place::Candidate;
-use crate::pod::{DrainCause, PodPhase, State};
+use crate::pod::{DrainCause, DrainPhase, State};
 use crate::reason::Reason;
 use crate::scale::Need;
 use crate::world::World;
 use std::cmp::Reverse;
 
-/// What was asked for: drains, the end of drains, and pods that never served and never should.
-pub(crate) fn requests(world: &mut World<'_>) {
+/// The second phase of drains, drains that were asked for, drains that are not wanted any more, and the
+/// end of pods that never served and never should.
+pub(crate) fn turn(world: &mut World<'_>) {
     for index in 0..world.pods.len() {
         let candidate = &world.pods[index];
         let pod = candidate.pod;
-        if pod.phase != PodPhase::Running || candidate.state == State::Suspect {
+        if !pod.is_running() || candidate.state == State::Suspect {
             continue;
         }
         let never_ready = pod.ready_since.is_none() && pod.last_seen.is_none();
         match pod.drain {
-            None if pod.drain_requested => {
-                cordon(world, index, DrainCause::Requested, Reason::DrainRequested);
-            }
-            None if never_ready && !candidate.current && candidate.is_empty() => {
+            _ if never_ready && !candidate.current && candidate.is_empty() => {
                 let reason = outdated(candidate);
                 delete(world, index, reason);
+            }
+            None if pod.drain_requested => {
+                cordon(world, index, DrainCause::Requested, Reason::DrainRequested);
             }
             None => {}
             Some(_) if world.is_late(candidate) => {}
@@ -32,10 +33,15 @@ pub(crate) fn requests(world: &mut World<'_>) {
                 DrainCause::Requested if !pod.drain_requested => {
                     restore(world, index, Reason::RequestWithdrawn);
                 }
-                DrainCause::Outdated if candidate.current => {
+                DrainCause::Outdated if candidate.current && !pod.drain_requested => {
                     restore(world, index, Reason::RevisionReturns);
                 }
-                DrainCause::Requested | DrainCause::Outdated | DrainCause::ScaleDown => {}
+                DrainCause::Requested | DrainCause::Outdated | DrainCause::ScaleDown => {
+                    let cordoned = candidate.state == State::Cordoned;
+                    if cordoned && cordon_over(world, candidate) && !candidate.is_empty() {
+                        world.pods[index].state = State::Draining;
+                    }
+                }
             },
         }
     }
@@ -51,7 +57,8 @@ pub(crate) fn cancel(world: &mut World<'_>) -> bool {
             let drains = matches!(candidate.state, State::Cordoned | State::Draining);
             let cause = candidate.pod.drain.map(|drain| drain.cause);
             let scaled_down = cause == Some(DrainCause::ScaleDown);
-            drains && scaled_down && candidate.current && !world.is_late(candidate)
+            let wanted = candidate.current && !candidate.pod.drain_requested;
+            drains && scaled_down && wanted && !world.is_late(candidate)
         })
         .collect();
     spared.sort_by_key(|&index| {
@@ -74,24 +81,25 @@ pub(crate) fn advance(world: &mut World<'_>) {
     for index in 0..world.pods.len() {
         let candidate = &world.pods[index];
         let (pod, empty) = (candidate.pod, candidate.is_empty());
-        if pod.phase == PodPhase::Running && world.is_late(candidate) {
+        if pod.is_running() && world.is_late(candidate) {
             delete(world, index, Reason::DeadlineReached);
             continue;
         }
-        let cordoned = pod.drain.map(|drain| drain.since);
-        let cordon_over = cordoned
-            .is_some_and(|since| since.saturating_add(world.cluster.timing.cordon) <= world.now);
         let silence = pod.silence(world.now).unwrap_or_default();
         match candidate.state {
-            State::Cordoned if cordon_over && empty => delete(world, index, Reason::Emptied),
-            State::Cordoned if cordon_over => drain(world, index),
+            State::Cordoned if empty && cordon_over(world, candidate) => {
+                delete(world, index, Reason::Emptied);
+            }
             State::Draining if empty => delete(world, index, Reason::Emptied),
+            State::Draining => tell(world, index),
             // Nothing is deleted that a session still calls its home: the session would look well.
-            State::Failed if candidate.sessions == 0 => delete(world, index, Reason::PodFailed),
+            State::Failed if candidate.sessions == 0 && pod.terminating_since.is_none() => {
+                delete(world, index, Reason::PodFailed);
+            }
             State::Suspect
-                if pod.phase == PodPhase::Running
+                if pod.is_running()
                     && candidate.sessions == 0
-                    && !world.held
+                    && world.is_lost(candidate)
                     && silence >= world.cluster.timing.lost =>
             {
                 delete(world, index, Reason::PodLost { silence });
@@ -101,11 +109,27 @@ pub(crate) fn advance(world: &mut World<'_>) {
             | State::Starting
             | State::Stuck
             | State::Cordoned
-            | State::Draining
             | State::Terminating
             | State::Suspect
             | State::Failed => {}
         }
+    }
+}
+
+/// Begins the second phase of a drain, unless that was done.
+fn tell(world: &mut World<'_>, index: usize) {
+    let candidate = &world.pods[index];
+    let pod = candidate.pod;
+    let told = pod
+        .drain
+        .is_some_and(|drain| drain.phase == DrainPhase::Draining);
+    if let (false, Some(deadline)) = (told, pod.deadline(world.cluster)) {
+        let sessions = u32::try_from(candidate.sessions).unwrap_or(u32::MAX);
+        let pod = name(candidate);
+        world.act(
+            Step::DrainPod { pod, deadline },
+            Reason::CordonOver { sessions },
+        );
     }
 }
 
@@ -123,17 +147,11 @@ pub(crate) fn outdated(candidate: &Candidate<'_>) -> Reason {
     }
 }
 
-fn drain(world: &mut World<'_>, index: usize) {
-    let candidate = &mut world.pods[index];
-    candidate.state = State::Draining;
-    let (pod, sessions) = (name(candidate), candidate.sessions);
-    let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
-    let deadline = world.pods[index].pod.deadline(world.cluster);
-    let deadline = deadline.unwrap_or(world.now);
-    world.act(
-        Step::DrainPod { pod, deadline },
-        Reason::CordonOver { sessions },
-    );
+/// Whether the first phase is over: what was on its way there when it was cordoned has come.
+fn cordon_over(world: &World<'_>, candidate: &Candidate<'_>) -> bool {
+    let cordon = world.cluster.timing.cordon;
+    let since = candidate.pod.drain.map(|drain| drain.since);
+    since.is_some_and(|since| since.saturating_add(cordon) <= world.now)
 }
 
 fn restore(world: &mut World<'_>, index: usize, reason: Reason) {
@@ -146,7 +164,10 @@ fn restore(world: &mut World<'_>, index: usize, reason: Reason) {
 
 fn delete(world: &mut World<'_>, index: usize, reason: Reason) {
     let pod = name(&world.pods[index]);
-    world.pods[index].state = State::Terminating;
+    let candidate = &mut world.pods[index];
+    candidate.running = false;
+    // A silent one stays silent.
+    candidate.state = candidate.state.max(State::Terminating);
     world.act(Step::DeletePod { pod }, reason);
 }
 

@@ -1,8 +1,7 @@
 //! Which pods are silent, and whether that says something of them.
 
 use crate::action::Step;
-use crate::place::Candidate;
-use crate::pod::{PodPhase, State};
+use crate::pod::State;
 use crate::reason::Reason;
 use crate::world::World;
 
@@ -15,15 +14,14 @@ const MANY: u32 = 3;
 /// run, it is more likely that the operator is cut off than that all of them died: they are marked,
 /// but sessions stay and nothing is deleted. If they did die, Kubernetes will say so.
 pub(crate) fn mark(world: &mut World<'_>) {
-    let running = |candidate: &Candidate<'_>| candidate.pod.phase == PodPhase::Running;
-    let silent = world.count(|pod| running(pod) && pod.state == State::Suspect);
-    let pods = world.count(|pod| running(pod) && pod.pod.last_seen.is_some());
+    let silent = world.count(|pod| pod.state == State::Suspect);
+    let pods = world.count(|pod| pod.state != State::Failed && pod.pod.last_seen.is_some());
     world.held = silent >= MANY && silent * 2 > pods;
     for index in 0..world.pods.len() {
         let candidate = &world.pods[index];
         let pod = candidate.pod;
         // A pod that was asked to end falls silent, and there is nothing to tell.
-        if !running(candidate) || pod.suspect != World::answers(candidate) {
+        if !pod.is_running() || pod.suspect != World::answers(candidate) {
             continue;
         }
         let name = pod.name.clone();

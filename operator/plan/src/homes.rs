@@ -2,7 +2,7 @@
 
 use crate::action::Step;
 use crate::names::Generation;
-use crate::place::{NoPod, Request, choose};
+use crate::place::{Request, choose};
 use crate::pod::{Hosted, Pod, State};
 use crate::reason::Reason;
 use crate::session::{Session, SessionPhase};
@@ -67,8 +67,9 @@ pub(crate) fn adopt(world: &mut World<'_>) {
     }
 }
 
-/// Gives sessions whose pod is not well any more a next generation elsewhere.
-pub(crate) fn recover(world: &mut World<'_>) {
+/// Gives sessions whose pod is not well any more a next generation elsewhere. Whether there were any.
+pub(crate) fn recover(world: &mut World<'_>) -> bool {
+    let mut moved = false;
     for index in 0..world.seats.len() {
         let Some((reason, must)) = leaves(world, index) else {
             continue;
@@ -87,11 +88,13 @@ pub(crate) fn recover(world: &mut World<'_>) {
                     generation,
                 };
                 world.act(step, reason);
+                moved = true;
             }
-            Err(none) if must => world.seats[index].waiting = Some(none),
+            Err(nowhere) if must => world.seats[index].waiting = Some(nowhere),
             Err(_) => {}
         }
     }
+    moved
 }
 
 /// Why a session leaves its home, if it does, and whether it has to.
@@ -109,7 +112,9 @@ fn leaves(world: &World<'_>, index: usize) -> Option<(Reason, bool)> {
     };
     let stays = match candidate.state {
         State::Failed => return Some((Reason::HomeFailed { pod: pod()? }, true)),
-        State::Suspect if !world.held => return Some((Reason::HomeSilent { pod: pod()? }, true)),
+        State::Suspect if world.is_lost(candidate) => {
+            return Some((Reason::HomeSilent { pod: pod()? }, true));
+        }
         State::Draining | State::Terminating => session.empty_since.is_none(),
         State::Available
         | State::Addressless
@@ -166,7 +171,7 @@ pub(crate) fn place(world: &mut World<'_>) {
                 };
                 world.act(step, Reason::Placed);
             }
-            Err(none) => world.seats[index].waiting = Some(none),
+            Err(nowhere) => world.seats[index].waiting = Some(nowhere),
         }
     }
 }
@@ -186,7 +191,7 @@ pub(crate) fn hold(world: &mut World<'_>) {
         }
         let name = session.name.clone();
         let pending = session.phase == SessionPhase::Pending;
-        match (seat.waiting, seat.home) {
+        match (seat.waiting.map(|nowhere| nowhere.reason), seat.home) {
             (Some(none), _) if pending && session.waiting == Some(none) => {}
             (Some(none), _) => {
                 world.act(Step::HoldSession { session: name }, Reason::Waiting(none))
@@ -242,13 +247,13 @@ pub(crate) fn fence(world: &mut World<'_>) {
     }
 }
 
-/// How many sessions wait for a reason that another pod would end, and what they will cost.
+/// The sessions that wait for a reason that another pod would end.
 pub(crate) fn waiting_for_pods<'a>(
     world: &'a World<'_>,
 ) -> impl Iterator<Item = &'a Session> + use<'a> {
     world
         .seats
         .iter()
-        .filter(|seat| seat.waiting.is_some_and(NoPod::another_helps))
+        .filter(|seat| seat.waiting.is_some_and(|nowhere| nowhere.another_helps))
         .map(|seat| seat.session)
 }

@@ -44,7 +44,6 @@ pub use load::{
 };
 pub use names::{
     ClusterName, Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName,
-    Zone,
 };
 pub use place::{Candidate, LARGE, NoPod, Request, choose_pod};
 pub use pod::{Drain, DrainCause, DrainPhase, Hosted, Pod, PodPhase, State};
@@ -73,18 +72,19 @@ pub fn plan(observed: &Observed) -> Vec<Action> {
     health::mark(&mut world);
     homes::expire(&mut world);
     homes::adopt(&mut world);
-    drain::requests(&mut world);
+    drain::turn(&mut world);
     loop {
-        homes::recover(&mut world);
+        let moved = homes::recover(&mut world);
         homes::place(&mut world);
-        // A drain that is cancelled makes room for those that wait.
-        if !drain::cancel(&mut world) {
+        // Who left and drains that are cancelled make room for those that found none.
+        if !drain::cancel(&mut world) && !moved {
             break;
         }
     }
-    scale::up(&mut world);
     homes::fence(&mut world);
     drain::advance(&mut world);
+    scale::replace(&mut world);
+    scale::up(&mut world);
     scale::down(&mut world);
     homes::hold(&mut world);
     world.actions

@@ -11,7 +11,6 @@
 //! 500 consumers a worker is mediasoup's own rule of thumb; 50 is what applications show of a large
 //! room; 5 is what a session costs when nobody speaks.
 
-use serde::{Deserialize, Serialize};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul, Sub, SubAssign};
 use std::time::Duration;
@@ -25,21 +24,23 @@ pub const MIN_CONSUMERS: u64 = 5;
 /// Participants of a session that says nothing of its size.
 pub const DEFAULT_PARTICIPANTS: u32 = 4;
 
-/// Work, in workers: 1 keeps one worker, hence one core, busy. Never negative, never NaN.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, PartialOrd, Serialize)]
-pub struct Load(f64);
+/// Work, in workers: 1 keeps one worker, hence one core, busy.
+///
+/// It is kept in whole millionths, so that what is added and taken away again leaves nothing behind.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Load(u64);
+
+const MILLIONTHS: f64 = 1e6;
 
 impl Load {
     /// Nothing to do.
-    pub const ZERO: Self = Self(0.0);
+    pub const ZERO: Self = Self(0);
 
     /// A load of so many workers. What is no number counts as a busy worker: it fails closed.
     pub fn new(workers: f64) -> Self {
-        if workers.is_finite() {
-            Self(workers.max(0.0))
-        } else {
-            Self(1.0)
-        }
+        let workers = if workers.is_finite() { workers } else { 1.0 };
+        // The cast saturates: less than nothing is nothing.
+        Self((workers * MILLIONTHS).round() as u64)
     }
 
     /// What a session of `participants` is expected to cost: the formula above.
@@ -49,24 +50,19 @@ impl Load {
             .saturating_mul(2)
             .min(MAX_CONSUMERS_PER_PARTICIPANT);
         let consumers = u64::from(participants) * u64::from(each);
-        Self(consumers.max(MIN_CONSUMERS) as f64 / CONSUMERS_PER_WORKER)
+        Self::new(consumers.max(MIN_CONSUMERS) as f64 / CONSUMERS_PER_WORKER)
     }
 
     /// In workers.
     pub fn workers(self) -> f64 {
-        self.0
-    }
-
-    /// Whether this and `more` stay within `capacity`, rounding errors forgiven.
-    pub fn fits(self, more: Load, capacity: Load) -> bool {
-        self.0 + more.0 <= capacity.0 + 1e-9
+        self.0 as f64 / MILLIONTHS
     }
 }
 
 impl Add for Load {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self(self.0.saturating_add(other.0))
     }
 }
 
@@ -78,8 +74,9 @@ impl AddAssign for Load {
 
 impl Sub for Load {
     type Output = Self;
+    /// Not less than nothing.
     fn sub(self, other: Self) -> Self {
-        Self((self.0 - other.0).max(0.0))
+        Self(self.0.saturating_sub(other.0))
     }
 }
 
@@ -92,7 +89,7 @@ impl SubAssign for Load {
 impl Mul<f64> for Load {
     type Output = Self;
     fn mul(self, factor: f64) -> Self {
-        Self::new(self.0 * factor)
+        Self::new(self.workers() * factor)
     }
 }
 
@@ -102,14 +99,13 @@ impl Sum for Load {
     }
 }
 
-/// How much of a session's expected load still counts, 0 to 1, `age` after it was placed: all of it
-/// for the first half of `ramp_up`, then less and less, as what it really costs shows in the CPU.
+/// How much of a session's expected load still counts, 0 to 1, `age` after it was placed: less and
+/// less, as people join and what it really costs shows in the CPU.
 pub fn ramp_up_weight(age: Duration, ramp_up: Duration) -> f64 {
-    let half = ramp_up.as_secs_f64() / 2.0;
-    if half == 0.0 {
+    if age >= ramp_up {
         return 0.0;
     }
-    (2.0 - age.as_secs_f64() / half).clamp(0.0, 1.0)
+    1.0 - age.as_secs_f64() / ramp_up.as_secs_f64()
 }
 
 #[cfg(test)]
@@ -140,7 +136,7 @@ mod tests {
     #[test]
     fn what_was_placed_fades_as_it_shows() {
         let ramp_up = Duration::from_secs(120);
-        for (age, weight) in [(0, 1.0), (60, 1.0), (90, 0.5), (120, 0.0), (9999, 0.0)] {
+        for (age, weight) in [(0, 1.0), (30, 0.75), (60, 0.5), (120, 0.0), (9999, 0.0)] {
             let got = ramp_up_weight(Duration::from_secs(age), ramp_up);
             assert!((got - weight).abs() < 1e-9, "{age} s: {got}");
         }

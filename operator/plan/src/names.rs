@@ -67,10 +67,6 @@ name!(
     Region
 );
 name!(
-    /// A zone, as in the node's label `topology.kubernetes.io/zone`.
-    Zone
-);
-name!(
     /// What a pod was made from: a hash of its template. Pods of another revision are outdated.
     Revision
 );

@@ -51,6 +51,8 @@ pub struct Candidate<'a> {
     pub state: State,
     /// What its workers do and what was placed there too recently to show.
     pub load: Load,
+    /// How much of that was placed there too recently to show.
+    pub ramping: Load,
     /// What it may carry: workers × watermark.
     pub capacity: Load,
     /// Sessions that have it as home.
@@ -59,6 +61,8 @@ pub struct Candidate<'a> {
     pub large: usize,
     /// It is of the cluster's revision.
     pub current: bool,
+    /// It runs and was not asked to end.
+    pub running: bool,
 }
 
 impl<'a> Candidate<'a> {
@@ -68,10 +72,12 @@ impl<'a> Candidate<'a> {
             pod,
             state: pod.state(cluster, now),
             load: pod.measured(),
+            ramping: Load::ZERO,
             capacity: cluster.capacity(pod.workers()),
             sessions: 0,
             large: 0,
             current: pod.revision == cluster.revision,
+            running: pod.is_running(),
         }
     }
 
@@ -80,6 +86,7 @@ impl<'a> Candidate<'a> {
         self.sessions += 1;
         self.large += usize::from(self.is_large(expected));
         self.load += ramping;
+        self.ramping += ramping;
     }
 
     /// Takes back what [`Candidate::carry`] noted.
@@ -89,6 +96,7 @@ impl<'a> Candidate<'a> {
             .large
             .saturating_sub(usize::from(self.is_large(expected)));
         self.load -= ramping;
+        self.ramping -= ramping;
     }
 
     fn is_large(&self, load: Load) -> bool {
@@ -102,31 +110,29 @@ impl<'a> Candidate<'a> {
 
     /// An empty pod takes any session, as none would take one that is larger than a pod.
     fn has_room(&self, load: Load) -> bool {
-        self.is_empty() || self.load.fits(load, self.capacity)
+        self.is_empty() || self.load + load <= self.capacity
     }
 
-    /// The first thing that speaks against it.
-    fn refusal(&self, request: &Request<'_>) -> Option<NoPod> {
+    /// The first thing that speaks against it, `None` as long as that is not known. What stays as it
+    /// is comes first, so that a pod that is cordoned or made is no other reason to wait.
+    fn check(&self, request: &Request<'_>) -> Result<(), Option<NoPod>> {
         let pod = self.pod;
-        let labels_match = || {
-            let has = |(key, value)| pod.node_labels.get(key) == Some(value);
-            request.node_labels.iter().all(has)
-        };
-        let version = |wanted| pod.mediasoup.as_ref() != Some(wanted);
-        match self.state {
-            State::Available if request.mediasoup.is_some_and(version) => Some(NoPod::OtherVersion),
-            State::Available if !labels_match() => Some(NoPod::LabelsDiffer),
-            State::Available if !self.has_room(request.load) => Some(NoPod::Full),
-            State::Available => None,
-            State::Addressless => Some(NoPod::AddressUnknown),
-            State::Starting
-            | State::Stuck
-            | State::Cordoned
-            | State::Draining
-            | State::Suspect
-            | State::Terminating
-            | State::Failed => Some(NoPod::NoneReady),
+        if let Some(wanted) = request.mediasoup {
+            let version = pod.mediasoup.as_ref().ok_or(None)?;
+            refuse(version != wanted, NoPod::OtherVersion)?;
         }
+        if !request.node_labels.is_empty() {
+            pod.node.as_ref().ok_or(None)?;
+            let has = |(key, value)| pod.node_labels.get(key) == Some(value);
+            refuse(!request.node_labels.iter().all(has), NoPod::LabelsDiffer)?;
+        }
+        let nowhere = pod.ready_since.is_some() && !pod.address_known;
+        refuse(nowhere, NoPod::AddressUnknown)?;
+        if self.state == State::Starting {
+            return Err(None);
+        }
+        refuse(self.state != State::Available, NoPod::NoneReady)?;
+        refuse(!self.has_room(request.load), NoPod::Full)
     }
 
     /// `Less` if this is the better choice. Nobody's first choice is moved for it: the region, then
@@ -137,10 +143,7 @@ impl<'a> Candidate<'a> {
         let order = |c: &Self| (far(c), !c.current, crowd(c));
         order(self)
             .cmp(&order(other))
-            .then_with(|| {
-                let (mine, others) = (self.load.workers(), other.load.workers());
-                others.total_cmp(&mine)
-            })
+            .then_with(|| other.load.cmp(&self.load))
             .then_with(|| self.pod.name.cmp(&other.pod.name))
     }
 }
@@ -148,14 +151,14 @@ impl<'a> Candidate<'a> {
 /// Why there is no pod: how far the best of them came, from nothing to all but the room.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum NoPod {
-    /// None takes anything new: there is none, or they start, drain, are silent or ended.
-    NoneReady,
-    /// No address is known of those that are ready.
-    AddressUnknown,
     /// None has the release of mediasoup that is asked for.
     OtherVersion,
     /// No node has the labels that are asked for.
     LabelsDiffer,
+    /// None takes anything new: there is none, or they start, drain, are silent or ended.
+    NoneReady,
+    /// No address is known of those that are ready.
+    AddressUnknown,
     /// None has room below the watermark.
     Full,
 }
@@ -170,11 +173,6 @@ impl NoPod {
             Self::LabelsDiffer => "NodeLabelsDiffer",
             Self::Full => "PodsFull",
         }
-    }
-
-    /// Whether another pod like the ones that are made now would help.
-    pub fn another_helps(self) -> bool {
-        matches!(self, Self::NoneReady | Self::Full)
     }
 }
 
@@ -192,6 +190,10 @@ impl fmt::Display for NoPod {
 
 impl std::error::Error for NoPod {}
 
+fn refuse(refused: bool, reason: NoPod) -> Result<(), Option<NoPod>> {
+    if refused { Err(Some(reason)) } else { Ok(()) }
+}
+
 /// The pod for a request.
 ///
 /// # Errors
@@ -200,17 +202,35 @@ pub fn choose_pod<'a>(
     request: &Request<'_>,
     candidates: &[Candidate<'a>],
 ) -> Result<&'a Pod, NoPod> {
-    choose(request, candidates).map(|index| candidates[index].pod)
+    match choose(request, candidates) {
+        Ok(index) => Ok(candidates[index].pod),
+        Err(nowhere) => Err(nowhere.reason),
+    }
+}
+
+/// That no pod takes a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Nowhere {
+    pub reason: NoPod,
+    /// Whether another pod like the ones that are made now would help, as far as is known.
+    pub another_helps: bool,
 }
 
 /// As [`choose_pod`], but the place in `candidates`.
-pub(crate) fn choose(request: &Request<'_>, candidates: &[Candidate<'_>]) -> Result<usize, NoPod> {
-    let mut nearest = NoPod::NoneReady;
+pub(crate) fn choose(
+    request: &Request<'_>,
+    candidates: &[Candidate<'_>],
+) -> Result<usize, Nowhere> {
+    let mut nearest = None;
+    let mut another_helps = false;
     let mut best: Option<usize> = None;
     for (index, candidate) in candidates.iter().enumerate() {
-        match candidate.refusal(request) {
-            Some(refusal) => nearest = nearest.max(refusal),
-            None => {
+        match candidate.check(request) {
+            Err(refusal) => {
+                nearest = nearest.max(refusal);
+                another_helps |= matches!(refusal, Some(NoPod::NoneReady | NoPod::Full));
+            }
+            Ok(()) => {
                 let better = |best: usize| candidate.rank(&candidates[best], request).is_lt();
                 if best.is_none_or(better) {
                     best = Some(index);
@@ -218,5 +238,8 @@ pub(crate) fn choose(request: &Request<'_>, candidates: &[Candidate<'_>]) -> Res
             }
         }
     }
-    best.ok_or(nearest)
+    best.ok_or(Nowhere {
+        reason: nearest.unwrap_or(NoPod::NoneReady),
+        another_helps: another_helps || nearest.is_none(),
+    })
 }

@@ -3,7 +3,7 @@
 use crate::cluster::Cluster;
 use crate::load::Load;
 use crate::names::{
-    Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName, Zone,
+    Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,7 +15,6 @@ pub struct Pod {
     pub name: PodName,
     pub node: Option<NodeName>,
     pub region: Option<Region>,
-    pub zone: Option<Zone>,
     /// Labels of its node.
     pub node_labels: BTreeMap<String, String>,
     pub revision: Revision,
@@ -25,12 +24,16 @@ pub struct Pod {
     pub cpu: Vec<f64>,
     pub phase: PodPhase,
     pub created: Duration,
+    /// Since when it is asked to end.
+    pub terminating_since: Option<Duration>,
     pub ready_since: Option<Duration>,
     /// Whether clients can be told where it is. Without, it takes no session.
     pub address_known: bool,
     /// Somebody wants it drained, or its node.
     pub drain_requested: bool,
     pub drain: Option<Drain>,
+    /// When its last drain was taken back.
+    pub restored_at: Option<Duration>,
     /// It was marked as suspect.
     pub suspect: bool,
     /// When it answered last. `None`: never. For a pod that was there before the operator, not
@@ -47,8 +50,6 @@ pub struct Pod {
 pub enum PodPhase {
     /// Exists; whether it serves is another question.
     Running,
-    /// Asked to end, since then.
-    Terminating { since: Duration },
     /// Ended, or its node is gone.
     Failed,
 }
@@ -112,6 +113,11 @@ pub enum State {
 }
 
 impl Pod {
+    /// Whether it runs and was not asked to end.
+    pub fn is_running(&self) -> bool {
+        self.phase == PodPhase::Running && self.terminating_since.is_none()
+    }
+
     /// How long it has not answered, if it ever did.
     pub fn silence(&self, now: Duration) -> Option<Duration> {
         self.last_seen.map(|seen| now.saturating_sub(seen))
@@ -125,7 +131,7 @@ impl Pod {
         match (self.phase, self.drain, self.ready_since) {
             (PodPhase::Failed, _, _) => State::Failed,
             _ if silent => State::Suspect,
-            (PodPhase::Terminating { .. }, _, _) => State::Terminating,
+            _ if self.terminating_since.is_some() => State::Terminating,
             (PodPhase::Running, Some(drain), _) => match drain.phase {
                 DrainPhase::Cordoned => State::Cordoned,
                 DrainPhase::Draining => State::Draining,
@@ -149,12 +155,8 @@ impl Pod {
 
     /// When the last session has to leave, if it is on its way out.
     pub fn deadline(&self, cluster: &Cluster) -> Option<Duration> {
-        let terminating = match self.phase {
-            PodPhase::Terminating { since } => Some(since),
-            PodPhase::Running | PodPhase::Failed => None,
-        };
         let draining = self.drain.map(|drain| drain.since);
-        let since = terminating.into_iter().chain(draining).min()?;
+        let since = self.terminating_since.into_iter().chain(draining).min()?;
         Some(since.saturating_add(cluster.drain_deadline))
     }
 

@@ -38,6 +38,8 @@ fn need_of(cluster: &Cluster, pods: f64) -> u32 {
 pub(crate) struct Need {
     /// Pods that serve or will.
     pub serving: u32,
+    /// As many carry the load.
+    carrying: u32,
     /// Fewer than this: too few.
     pub rising: u32,
     /// More than this: too many.
@@ -49,11 +51,12 @@ impl Need {
         let cluster = world.cluster;
         let pods = load(world).workers() / cluster.pod_capacity().workers();
         let slack = (pods * SLACK).max(SLACK_PODS);
-        let falling = need_of(cluster, pods + slack);
+        let carrying = need_of(cluster, pods);
         Self {
             serving: serving(world),
-            rising: need_of(cluster, pods).max(waiting_need(world).min(cluster.pool.max)),
-            falling,
+            carrying,
+            rising: carrying.max(waiting_need(world).min(cluster.pool.max)),
+            falling: need_of(cluster, pods + slack),
         }
     }
 }
@@ -65,7 +68,7 @@ fn load(world: &World<'_>) -> Load {
     let counts = |pod: &&Candidate<'_>| {
         let there = match pod.state {
             State::Failed => false,
-            State::Suspect => world.held,
+            State::Suspect => !world.is_lost(pod),
             State::Available
             | State::Addressless
             | State::Starting
@@ -99,7 +102,7 @@ fn serving(world: &World<'_>) -> u32 {
         State::Available | State::Starting => true,
         // Another pod may find its address where this one cannot, if any pod can.
         State::Addressless => !found,
-        State::Suspect => world.held && pod.pod.drain.is_none(),
+        State::Suspect => !world.is_lost(pod) && pod.pod.drain.is_none(),
         State::Stuck | State::Cordoned | State::Draining | State::Terminating | State::Failed => {
             false
         }
@@ -130,7 +133,7 @@ fn waiting_need(world: &World<'_>) -> u32 {
 
 /// How many pods an upgrade may add to those that are needed.
 fn surge(need: &Need) -> u32 {
-    ((f64::from(need.rising) * SURGE).ceil() as u32).max(1)
+    ((f64::from(need.carrying) * SURGE).ceil() as u32).max(1)
 }
 
 /// Pods of another revision that serve.
@@ -150,6 +153,24 @@ fn is_replaced(candidate: &Candidate<'_>) -> bool {
     drains && cause != Some(DrainCause::ScaleDown)
 }
 
+/// Cordons outdated pods, as many as others serve in the place of.
+pub(crate) fn replace(world: &mut World<'_>) {
+    let need = Need::of(world);
+    let available = world.count(|pod| pod.state == State::Available);
+    let mut spare = available.saturating_sub(need.rising);
+    let free = surge(&need).saturating_sub(world.count(is_replaced));
+    for index in emptiest(world, is_outdated).into_iter().take(free as usize) {
+        if world.pods[index].state == State::Available {
+            if spare == 0 {
+                continue;
+            }
+            spare -= 1;
+        }
+        let reason = drain::outdated(&world.pods[index]);
+        drain::cordon(world, index, DrainCause::Outdated, reason);
+    }
+}
+
 /// Makes pods.
 pub(crate) fn up(world: &mut World<'_>) {
     let need = Need::of(world);
@@ -158,8 +179,7 @@ pub(crate) fn up(world: &mut World<'_>) {
     let extra = outdated.min(surge.saturating_sub(replaced));
     let wanted = need.rising.saturating_add(extra);
     let there = world.count(|pod| {
-        let silent = pod.state == State::Suspect && !world.held;
-        !silent && !matches!(pod.state, State::Failed | State::Terminating)
+        !world.is_lost(pod) && !matches!(pod.state, State::Failed | State::Terminating)
     });
     let most = world
         .cluster
@@ -204,30 +224,16 @@ fn pod_name(cluster: &Cluster, ordinal: u64) -> PodName {
     format!("{}-{ordinal}", cluster.name).into()
 }
 
-/// Cordons pods that are not needed: outdated ones as soon as others serve in their place, else the
-/// emptiest.
+/// Cordons pods that are not needed, the emptiest first.
 pub(crate) fn down(world: &mut World<'_>) {
-    let need = Need::of(world);
-    let available = world.count(|pod| pod.state == State::Available);
     if world.pods.iter().any(is_outdated) {
-        let replaced = world.count(is_replaced);
-        let free = surge(&need).saturating_sub(replaced);
-        let mut spare = available.saturating_sub(need.rising);
-        for index in emptiest(world, is_outdated).into_iter().take(free as usize) {
-            if world.pods[index].state == State::Available {
-                if spare == 0 {
-                    continue;
-                }
-                spare -= 1;
-            }
-            let reason = drain::outdated(&world.pods[index]);
-            drain::cordon(world, index, DrainCause::Outdated, reason);
-        }
+        // There are more pods than are needed on purpose.
         return;
     }
     if world.held || waiting_for_pods(world).next().is_some() {
         return;
     }
+    let need = Need::of(world);
     let cause = |pod: &Candidate<'_>| pod.pod.drain.map(|drain| drain.cause);
     let falling = world.count(|pod| {
         let drains = matches!(pod.state, State::Cordoned | State::Draining);
@@ -238,8 +244,10 @@ pub(crate) fn down(world: &mut World<'_>) {
     let count = excess.min(at_once.saturating_sub(falling));
     let (now, settle) = (world.now, world.cluster.timing.settle);
     let settled = |pod: &Candidate<'_>| {
-        let ready = pod.pod.ready_since.unwrap_or(now);
-        pod.state == State::Available && ready.saturating_add(settle) <= now
+        let since = pod.pod.ready_since.max(pod.pod.restored_at).unwrap_or(now);
+        // What has just got a session was needed for it.
+        let in_use = pod.ramping > Load::ZERO;
+        pod.state == State::Available && !in_use && since.saturating_add(settle) <= now
     };
     let reason = Reason::NeedFalls {
         serving: need.serving,
@@ -258,9 +266,8 @@ fn emptiest(world: &World<'_>, fits: impl Fn(&Candidate<'_>) -> bool) -> Vec<usi
     found.sort_by(|&a, &b| {
         let (a, b) = (&world.pods[a], &world.pods[b]);
         let carries = |c: &Candidate<'_>| c.sessions + c.pod.anonymous as usize;
-        carries(a)
-            .cmp(&carries(b))
-            .then_with(|| a.load.workers().total_cmp(&b.load.workers()))
+        (carries(a), a.load)
+            .cmp(&(carries(b), b.load))
             .then_with(|| a.pod.name.cmp(&b.pod.name))
     });
     found

@@ -5,7 +5,7 @@ use crate::action::{Action, Step};
 use crate::cluster::Cluster;
 use crate::load::ramp_up_weight;
 use crate::names::{Generation, PodName, SessionName};
-use crate::place::{Candidate, NoPod};
+use crate::place::{Candidate, Nowhere};
 use crate::pod::State;
 use crate::reason::Reason;
 use crate::session::{Session, SessionPhase};
@@ -32,7 +32,7 @@ pub(crate) struct Seat<'a> {
     /// When it was placed there.
     pub since: Option<Duration>,
     /// Why it has no pod that serves it.
-    pub waiting: Option<NoPod>,
+    pub waiting: Option<Nowhere>,
     pub ended: bool,
 }
 
@@ -137,6 +137,11 @@ impl<'a> World<'a> {
     /// Whether what the pod said last can be believed, and it can be told something.
     pub fn answers(candidate: &Candidate<'_>) -> bool {
         !matches!(candidate.state, State::Suspect | State::Failed)
+    }
+
+    /// Whether the pod is silent, and that says something of it.
+    pub fn is_lost(&self, candidate: &Candidate<'_>) -> bool {
+        candidate.state == State::Suspect && (!candidate.running || !self.held)
     }
 
     /// Whether the last session of a pod that is to go has to leave now.

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
     shortname = "mfc",
     category = "mafalda",
     namespaced,
-    doc = "A pool of media pods: mediasoup workers that sessions run on. The operator starts, drains and replaces the pods by itself; `kubectl scale` sets spec.pool.min.",
+    doc = "A pool of media pods: mediasoup workers that sessions run on. The operator starts, \
+           drains and replaces the pods by itself; `kubectl scale` sets spec.pool.min.",
     status = "MafaldaClusterStatus",
     derive = "PartialEq",
     scale(
@@ -86,14 +87,55 @@ use serde::{Deserialize, Serialize};
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
     ),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 50").message("metadata.name must be 1 to 50 small letters, digits and hyphens, with a letter first: pods and Services are named after it")
+    validation = Rule::new(
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) \
+         <= 50"
+    )
+    .message(
+        "metadata.name must be 1 to 50 small letters, digits and hyphens, with a letter first: \
+         pods and Services are named after it"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.tokenKeySecretName) == has(oldSelf.tokenKeySecretName) && (!has(self.tokenKeySecretName) || self.tokenKeySecretName == oldSelf.tokenKeySecretName)").message("spec.tokenKeySecretName is immutable: running pods and tokens hang on it; to change the key, change the Secret").field_path(".tokenKeySecretName").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("self.exposure.type != 'NodePort' || (self.exposure.portRange.first >= 30000 && self.exposure.portRange.last <= 32767)").message("spec.exposure.portRange must lie within 30000 to 32767 when spec.exposure.type is NodePort").field_path(".exposure.portRange"),
-    validation = Rule::new("!has(self.announcedAddress.source) || !(self.exposure.type in ['LoadBalancer', 'Internal']) || self.announcedAddress.source in ['Fixed', 'Annotation']").message("spec.announcedAddress.source must be Fixed or Annotation, or be left out, when spec.exposure.type is LoadBalancer or Internal: a node's address does not lead to the pod then").field_path(".announcedAddress.source"),
-    validation = Rule::new("!has(self.workersPerPod) || self.exposure.portRange.last - self.exposure.portRange.first + 1 >= self.workersPerPod").message("spec.exposure.portRange must hold at least spec.workersPerPod ports: each worker takes one").field_path(".exposure.portRange")
+    validation = Rule::new(
+        "has(self.tokenKeySecretName) == has(oldSelf.tokenKeySecretName) && \
+         (!has(self.tokenKeySecretName) || self.tokenKeySecretName == oldSelf.tokenKeySecretName)"
+    )
+    .message(
+        "spec.tokenKeySecretName is immutable: running pods and tokens hang on it; to change the \
+         key, change the Secret"
+    )
+    .field_path(".tokenKeySecretName")
+    .reason(Reason::FieldValueForbidden),
+    validation = Rule::new(
+        "self.exposure.type != 'NodePort' || (self.exposure.portRange.first >= 30000 && \
+         self.exposure.portRange.last <= 32767)"
+    )
+    .message(
+        "spec.exposure.portRange must lie within 30000 to 32767 when spec.exposure.type is \
+         NodePort"
+    )
+    .field_path(".exposure.portRange"),
+    validation = Rule::new(
+        "!has(self.announcedAddress.source) || !(self.exposure.type in ['LoadBalancer', \
+         'Internal']) || self.announcedAddress.source in ['Fixed', 'Annotation']"
+    )
+    .message(
+        "spec.announcedAddress.source must be Fixed or Annotation, or be left out, when \
+         spec.exposure.type is LoadBalancer or Internal: a node's address does not lead to the \
+         pod then"
+    )
+    .field_path(".announcedAddress.source"),
+    validation = Rule::new(
+        "!has(self.workersPerPod) || self.exposure.portRange.last - self.exposure.portRange.first \
+         + 1 >= self.workersPerPod"
+    )
+    .message(
+        "spec.exposure.portRange must hold at least spec.workersPerPod ports: each worker takes \
+         one"
+    )
+    .field_path(".exposure.portRange")
 )]
 pub struct MafaldaClusterSpec {
     /// How many media pods there are. Default: 1 to 3, 1 of them spare.
@@ -137,7 +179,13 @@ pub struct MafaldaClusterSpec {
     /// name with `-token-key` behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::DNS_NAME).message("spec.tokenKeySecretName must be a name as Kubernetes takes it: small letters, digits, '-' and '.', a letter or digit at both ends"))]
+    #[x_kube(
+        validation = Rule::new(schema::DNS_NAME)
+            .message(
+                "spec.tokenKeySecretName must be a name as Kubernetes takes it: small letters, \
+                 digits, '-' and '.', a letter or digit at both ends"
+            )
+    )]
     pub token_key_secret_name: Option<String>,
 }
 
@@ -145,8 +193,12 @@ pub struct MafaldaClusterSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.min <= self.max").message("spec.pool.min must not be more than spec.pool.max").field_path(".min"),
-    validation = Rule::new("self.spare <= self.max").message("spec.pool.spare must not be more than spec.pool.max").field_path(".spare")
+    validation = Rule::new("self.min <= self.max")
+        .message("spec.pool.min must not be more than spec.pool.max")
+        .field_path(".min"),
+    validation = Rule::new("self.spare <= self.max")
+        .message("spec.pool.spare must not be more than spec.pool.max")
+        .field_path(".spare")
 )]
 pub struct Pool {
     /// Media pods that are always there, also without a session: 0 to 1000. `kubectl scale` and a

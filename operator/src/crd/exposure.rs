@@ -39,7 +39,9 @@ pub enum ExposureType {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.first <= self.last").message("spec.exposure.portRange.first must not be more than spec.exposure.portRange.last").field_path(".first")
+    validation = Rule::new("self.first <= self.last")
+        .message("spec.exposure.portRange.first must not be more than spec.exposure.portRange.last")
+        .field_path(".first")
 )]
 pub struct PortRange {
     /// The lowest port: 1024 to 65535. Default: 40000.
@@ -57,9 +59,34 @@ pub struct PortRange {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.source) && self.source == 'Fixed') == (has(self.addresses) && size(self.addresses) > 0)").message("spec.announcedAddress.addresses must be set when spec.announcedAddress.source is Fixed, and only then").field_path(".addresses"),
-    validation = Rule::new("(has(self.source) && self.source == 'Annotation') == has(self.annotation)").message("spec.announcedAddress.annotation must be set when spec.announcedAddress.source is Annotation, and only then").field_path(".annotation"),
-    validation = Rule::new("!has(self.addresses) || size(self.addresses) == 0 || (size(self.addresses) == size(self.families) && self.addresses.all(a, !isIP(a) || (ip(a).family() == 4 ? 'IPv4' : 'IPv6') in self.families) && (size(self.addresses) < 2 || !isIP(self.addresses[0]) || !isIP(self.addresses[1]) || ip(self.addresses[0]).family() != ip(self.addresses[1]).family()))").message("spec.announcedAddress.addresses must hold one address for each of spec.announcedAddress.families").field_path(".addresses")
+    validation = Rule::new(
+        "(has(self.source) && self.source == 'Fixed') == (has(self.addresses) && \
+         size(self.addresses) > 0)"
+    )
+    .message(
+        "spec.announcedAddress.addresses must be set when spec.announcedAddress.source is Fixed, \
+         and only then"
+    )
+    .field_path(".addresses"),
+    validation = Rule::new(
+        "(has(self.source) && self.source == 'Annotation') == has(self.annotation)"
+    )
+    .message(
+        "spec.announcedAddress.annotation must be set when spec.announcedAddress.source is \
+         Annotation, and only then"
+    )
+    .field_path(".annotation"),
+    validation = Rule::new(
+        "!has(self.addresses) || size(self.addresses) == 0 || \
+         !self.addresses.all(a, isIP(a)) || (size(self.addresses) == size(self.families) && \
+         self.families.all(f, self.addresses.exists_one(a, \
+         ip(a).family() == (f == 'IPv4' ? 4 : 6))))"
+    )
+    .message(
+        "spec.announcedAddress.addresses must hold one address for each of \
+         spec.announcedAddress.families"
+    )
+    .field_path(".addresses")
 )]
 pub struct AnnouncedAddress {
     /// NodeExternalIP, NodeInternalIP: the address of that type that the pod's Node has. HostIP:
@@ -75,21 +102,36 @@ pub struct AnnouncedAddress {
     #[serde(default = "default_families")]
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    #[x_kube(validation = Rule::new("size(self) < 2 || self[0] != self[1]").message("spec.announcedAddress.families must not name a family twice"))]
+    #[x_kube(
+        validation = Rule::new("size(self) < 2 || self[0] != self[1]")
+            .message("spec.announcedAddress.families must not name a family twice")
+    )]
     pub families: Vec<AddressFamily>,
 
     /// With source Fixed: an IP address for each of `families`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2), inner(length(max = 45)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    #[x_kube(validation = Rule::new("self.all(a, isIP(a))").message("spec.announcedAddress.addresses must be IP addresses, as 203.0.113.7 or 2001:db8::7"))]
+    #[x_kube(
+        validation = Rule::new("self.all(a, isIP(a))")
+            .message(
+                "spec.announcedAddress.addresses must be IP addresses, as 203.0.113.7 or \
+                 2001:db8::7"
+            )
+    )]
     pub addresses: Vec<String>,
 
     /// With source Annotation: the key of an annotation of Nodes. Its value is an IP address, or
     /// one of each family with a comma between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 317))]
-    #[x_kube(validation = Rule::new(schema::LABEL_KEY).message("spec.announcedAddress.annotation must be the key of an annotation, as example.com/public-ip"))]
+    #[x_kube(
+        validation = Rule::new(schema::LABEL_KEY)
+            .message(
+                "spec.announcedAddress.annotation must be the key of an annotation, as \
+                 example.com/public-ip"
+            )
+    )]
     pub annotation: Option<String>,
 }
 

@@ -25,9 +25,6 @@ pub use session::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-/// The API group of both resources.
-pub const GROUP: &str = "mafalda.dev";
-
 /// Both definitions, as they are applied to a cluster.
 pub fn all() -> [CustomResourceDefinition; 2] {
     [MafaldaCluster::crd(), Session::crd()].map(schema::tidy)

@@ -15,7 +15,13 @@ pub struct PodTemplate {
     /// operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
-    #[x_kube(validation = Rule::new(r"self.matches('^\\S+$')").message("spec.podTemplate.image must name an image, without a space, as registry.example.com/mafalda:1"))]
+    #[x_kube(
+        validation = Rule::new(r"self.matches('^\\S+$')")
+            .message(
+                "spec.podTemplate.image must name an image, without a space, as \
+                 registry.example.com/mafalda:1"
+            )
+    )]
     pub image: Option<String>,
 
     /// Secrets of this namespace that hold what the image's registry asks for, at most 16.
@@ -33,7 +39,13 @@ pub struct PodTemplate {
     /// Labels that a Node must have, at most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
-    #[x_kube(validation = Rule::new(schema::LABEL_KEYS).message("spec.podTemplate.nodeSelector must have keys as Kubernetes takes them, as example.com/team"))]
+    #[x_kube(
+        validation = Rule::new(schema::LABEL_KEYS)
+            .message(
+                "spec.podTemplate.nodeSelector must have keys as Kubernetes takes them, as \
+                 example.com/team"
+            )
+    )]
     pub node_selector: BTreeMap<String, String>,
 
     /// Taints of Nodes that are accepted, at most 32.
@@ -50,14 +62,32 @@ pub struct PodTemplate {
     /// being preempted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::DNS_NAME).message("spec.podTemplate.priorityClassName must be a name as Kubernetes takes it: small letters, digits, '-' and '.', a letter or digit at both ends"))]
+    #[x_kube(
+        validation = Rule::new(schema::DNS_NAME)
+            .message(
+                "spec.podTemplate.priorityClassName must be a name as Kubernetes takes it: small \
+                 letters, digits, '-' and '.', a letter or digit at both ends"
+            )
+    )]
     pub priority_class_name: Option<String>,
 
     /// More labels for the media pods, at most 32. Those under mafalda.dev/ are the operator's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
-    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('mafalda.dev/'))").message("spec.podTemplate.labels must have no key under mafalda.dev/: those are the operator's own"))]
-    #[x_kube(validation = Rule::new(schema::LABEL_KEYS).message("spec.podTemplate.labels must have keys as Kubernetes takes them, as example.com/team"))]
+    #[x_kube(
+        validation = Rule::new("self.all(key, !key.startsWith('mafalda.dev/'))")
+            .message(
+                "spec.podTemplate.labels must have no key under mafalda.dev/: those are the \
+                 operator's own"
+            )
+    )]
+    #[x_kube(
+        validation = Rule::new(schema::LABEL_KEYS)
+            .message(
+                "spec.podTemplate.labels must have keys as Kubernetes takes them, as \
+                 example.com/team"
+            )
+    )]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -67,6 +97,12 @@ pub struct PodTemplate {
 pub struct ImagePullSecret {
     /// The Secret's name.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new(schema::DNS_NAME).message("spec.podTemplate.imagePullSecrets must have names as Kubernetes takes them: small letters, digits, '-' and '.', a letter or digit at both ends"))]
+    #[x_kube(
+        validation = Rule::new(schema::DNS_NAME)
+            .message(
+                "spec.podTemplate.imagePullSecrets must have names as Kubernetes takes them: \
+                 small letters, digits, '-' and '.', a letter or digit at both ends"
+            )
+    )]
     pub name: String,
 }

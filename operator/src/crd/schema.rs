@@ -12,10 +12,13 @@ pub(super) const DNS_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?
 
 /// The rule that a text is the key of a label or annotation: a name of 63 characters at most,
 /// perhaps with a DNS name and a slash before it.
-pub(super) const LABEL_KEY: &str = "self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')";
+pub(super) const LABEL_KEY: &str = "\
+    self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')";
 
 /// The rule that the keys of a map are such keys.
-pub(super) const LABEL_KEYS: &str = "self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
+pub(super) const LABEL_KEYS: &str = "\
+    self.all(key, size(key) <= 317 && \
+    key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
 
 /// A map of labels whose values are ones. Their number has a limit, as has the work of a rule.
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
@@ -27,7 +30,8 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
             "maxLength": 63,
             "x-kubernetes-validations": [{
                 "rule": "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",
-                "message": "the value of a label must be letters, digits, '-', '_' and '.', a letter or digit at both ends",
+                "message": "the value of a label must be letters, digits, '-', '_' and '.', \
+                    a letter or digit at both ends",
             }],
         },
     })

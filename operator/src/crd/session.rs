@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
     shortname = "mfs",
     category = "mafalda",
     namespaced,
-    doc = "A session: one virtual mediasoup worker with its participants. When its phase is Active, an application connects to status.endpoint with the token in the Secret that status.tokenSecretName names.",
+    doc = "A session: one virtual mediasoup worker with its participants. When its phase is \
+           Active, an application connects to status.endpoint with the token in the Secret that \
+           status.tokenSecretName names.",
     status = "SessionStatus",
     derive = "PartialEq",
     selectable = ".spec.clusterRef.name",
@@ -69,15 +71,25 @@ use std::collections::BTreeMap;
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
     ),
-    validation = Rule::new("size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')").message("metadata.name must be at most 63 small letters, digits and hyphens: it is the session's name in labels, URLs and tokens")
+    validation = Rule::new("size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')")
+        .message(
+            "metadata.name must be at most 63 small letters, digits and hyphens: it is the \
+             session's name in labels, URLs and tokens"
+        )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.expectedParticipants <= self.maxParticipants").message("spec.expectedParticipants must not be more than spec.maxParticipants").field_path(".expectedParticipants")
+    validation = Rule::new("self.expectedParticipants <= self.maxParticipants")
+        .message("spec.expectedParticipants must not be more than spec.maxParticipants")
+        .field_path(".expectedParticipants")
 )]
 pub struct SessionSpec {
     /// The MafaldaCluster of this namespace that the session runs on. Immutable.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.clusterRef is immutable: make a new Session on the other cluster").reason(Reason::FieldValueForbidden))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("spec.clusterRef is immutable: make a new Session on the other cluster")
+            .reason(Reason::FieldValueForbidden)
+    )]
     pub cluster_ref: ClusterRef,
 
     /// Participants to expect, each sending and receiving: 1 to 100000. A pod with room for them
@@ -111,7 +123,13 @@ pub struct SessionSpec {
 pub struct ClusterRef {
     /// The MafaldaCluster's name.
     #[schemars(length(max = 50))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("spec.clusterRef.name must be the name of a MafaldaCluster: small letters, digits and '-', a letter first"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+            .message(
+                "spec.clusterRef.name must be the name of a MafaldaCluster: small letters, digits \
+                 and '-', a letter first"
+            )
+    )]
     pub name: String,
 }
 
@@ -119,7 +137,9 @@ pub struct ClusterRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.minPods <= self.maxPods").message("spec.spread.minPods must not be more than spec.spread.maxPods").field_path(".minPods")
+    validation = Rule::new("self.minPods <= self.maxPods")
+        .message("spec.spread.minPods must not be more than spec.spread.maxPods")
+        .field_path(".minPods")
 )]
 pub struct Spread {
     /// Media pods at least, as soon as there are as many participants: 1 to 64. With 2 and more
@@ -138,7 +158,12 @@ pub struct Spread {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.emptySeconds) || !has(self.totalSeconds) || self.emptySeconds <= self.totalSeconds").message("spec.lifetime.emptySeconds must not be more than spec.lifetime.totalSeconds").field_path(".emptySeconds")
+    validation = Rule::new(
+        "!has(self.emptySeconds) || !has(self.totalSeconds) || self.emptySeconds <= \
+         self.totalSeconds"
+    )
+    .message("spec.lifetime.emptySeconds must not be more than spec.lifetime.totalSeconds")
+    .field_path(".emptySeconds")
 )]
 pub struct Lifetime {
     /// How long the session stays without a participant, in seconds: 10 to 31536000 (a year).
@@ -161,13 +186,25 @@ pub struct Placement {
     /// The region to prefer: a value of the Node label topology.kubernetes.io/region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("spec.placement.region must be the value of a label: letters, digits, '-', '_' and '.', a letter or digit at both ends"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')")
+            .message(
+                "spec.placement.region must be the value of a label: letters, digits, '-', '_' \
+                 and '.', a letter or digit at both ends"
+            )
+    )]
     pub region: Option<String>,
 
     /// Labels of Nodes to prefer, at most 32: the more of them a Node has, the better.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
-    #[x_kube(validation = Rule::new(schema::LABEL_KEYS).message("spec.placement.nodeLabels must have keys as Kubernetes takes them, as example.com/team"))]
+    #[x_kube(
+        validation = Rule::new(schema::LABEL_KEYS)
+            .message(
+                "spec.placement.nodeLabels must have keys as Kubernetes takes them, as \
+                 example.com/team"
+            )
+    )]
     pub node_labels: BTreeMap<String, String>,
 }
 

@@ -8,7 +8,9 @@ use crate::state::INTERNAL;
 impl VirtualWorker {
     /// Makes an id the application's.
     pub(super) fn own(&mut self, id: &str) -> Result<(), Refusal> {
-        if id.starts_with(INTERNAL) || !self.ledger.claim(id) {
+        let state = &self.state;
+        let is_taken = state.things.contains_key(id) || state.routers.contains_key(id);
+        if is_taken || id.starts_with(INTERNAL) {
             return Err(Refusal::handler_exists(id));
         }
         self.actions.push(Action::Owns(id.to_owned()));
@@ -17,7 +19,6 @@ impl VirtualWorker {
 
     /// The id of something that is no more.
     pub(super) fn disown(&mut self, id: &str) {
-        self.ledger.release(id);
         self.actions.push(Action::Disowns(id.to_owned()));
     }
 }

@@ -6,6 +6,7 @@ use crate::messages::{Ask, acceptance};
 use crate::refusal::Refusal;
 use crate::state::{Id, Kind, MemberId, Purpose, Thing};
 use bytes::Bytes;
+use mafalda_channel::fbs::request::BodyRef;
 use mafalda_channel::{Request, ViewError};
 use std::collections::HashSet;
 
@@ -74,7 +75,10 @@ impl VirtualWorker {
         message: &Bytes,
     ) -> Result<(), ViewError> {
         if self.config.shared {
-            self.answer(&acceptance(request.id, None));
+            match wrong_level(request)? {
+                Some(level) => self.refuse(request.id, Refusal::log_level(&level)),
+                None => self.answer(&acceptance(request.id, None)),
+            }
             return Ok(());
         }
         self.settings = Some(mafalda_channel::request(message)?);
@@ -98,4 +102,14 @@ impl VirtualWorker {
     pub(super) fn refuse_nobody(&mut self, id: u32) {
         self.refuse(id, Refusal::nobody());
     }
+}
+
+/// The level that the request asks for, if there is no such one (`Settings::SetLogLevel`).
+fn wrong_level(request: &Request<'_>) -> Result<Option<String>, ViewError> {
+    let Some(BodyRef::WorkerUpdateSettingsRequest(body)) = request.body()? else {
+        return Ok(None);
+    };
+    let level = body.log_level()?.map(str::to_ascii_lowercase);
+    let is_wrong = |level: &String| !["debug", "warn", "error", "none"].contains(&level.as_str());
+    Ok(level.filter(is_wrong))
 }

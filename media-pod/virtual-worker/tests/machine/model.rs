@@ -338,6 +338,12 @@ impl Model {
                     }
                     _ => return not_found("handler"),
                 }
+                // A stand-in for what a worker says of its producers.
+                events.push(encode_notification(&Notification {
+                    handler_id: handler.to_owned(),
+                    event: Event::ProducerScore,
+                    body: None,
+                }));
                 let event = match (of_data, pause) {
                     (false, true) => Event::ConsumerProducerPause,
                     (false, false) => Event::ConsumerProducerResume,

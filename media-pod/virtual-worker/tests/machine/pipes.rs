@@ -1,14 +1,14 @@
 //! Pipes: as few as needed, in trees within their bounds, for as long as needed, measured.
 
-use crate::model::Thing;
+use crate::model::{Model, Thing};
 use crate::program::{Flavour, Step, program, steps};
 use crate::requests::{Names, request};
-use crate::seen::{assert_nothing_useless, sort_out};
-use crate::world::World;
+use crate::seen::{assert_nothing_useless, owned_by, sort_out, things_on_members};
+use crate::world::{Member, World};
 use crate::{cases, config};
 use mafalda_virtual_worker::{Config, PipeSettings, Placement};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn config_of(pipes: PipeSettings) -> Config {
@@ -93,6 +93,46 @@ fn the_death_of_one_in_the_middle_ends_what_hangs_below_it() {
     let ended: Vec<&str> = heard.keys().map(String::as_str).collect();
     assert_eq!(ended, ["a-consumer2", "a-consumer3"]);
     assert_eq!(fed(&world), [1, 0, 0, 0]);
+    // What hung below it is fed by another now.
+    consume(&mut world, 3);
+    assert_eq!(fed(&world), [1, 1, 0, 0]);
+}
+
+/// Each answer waits for all pipes on its way, and for nothing else.
+#[test]
+fn an_answer_waits_until_media_can_come() {
+    let pipes = PipeSettings {
+        max_fan_out: 1,
+        max_depth: 9,
+        ..PipeSettings::default()
+    };
+    let mut world = room(3, pipes);
+    let answered = |world: &World| {
+        let (answers, _) = sort_out(&world.tenants[0].seen, &[], Names::of('a'));
+        (51..54).filter(|id| answers.contains_key(id)).count()
+    };
+    let names = Names::of('a');
+    for (id, step) in (51..).zip([
+        Step::Consume(1, 0, 1, false),
+        Step::Consume(2, 0, 2, false),
+        // Behind the one that waits, on the same transport.
+        Step::Produce(2, 1, false, Flavour::Media),
+    ]) {
+        world.send(0, request(id, step, names));
+    }
+    // The original's member dawdles: the pipe between the two others is no use alone.
+    world.settle_without(0);
+    assert_eq!(answered(&world), 0);
+    world.settle();
+    assert_eq!(answered(&world), 3);
+    // Or until nobody would wait any longer.
+    let mut world = room(2, PipeSettings::default());
+    world.send(0, request(51, Step::Consume(1, 0, 1, false), names));
+    world.settle_without(0);
+    world.tick(Duration::from_secs(1));
+    assert_eq!(answered(&world), 0);
+    world.tick(Duration::from_secs(1));
+    assert_eq!(answered(&world), 1);
 }
 
 #[test]
@@ -167,13 +207,15 @@ fn the_topology_shows_pipes_and_what_crossed_them() {
 
 #[test]
 fn where_no_pipe_can_be_a_consumer_is_refused() {
-    for refuses in 0..2 {
+    for (refuses, dawdles) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let mut world = room(2, PipeSettings::default());
         world.members[refuses].model.refuses_pipes = true;
         world.send(
             0,
             request(77, Step::Consume(1, 0, 1, false), Names::of('a')),
         );
+        // The refusal comes before the answer, or behind.
+        world.settle_without(dawdles);
         world.settle();
         let (answers, heard) = sort_out(&world.tenants[0].seen, &[], Names::of('a'));
         let (accepted, class, _) = &answers[&77][0];
@@ -191,8 +233,91 @@ fn where_no_pipe_can_be_a_consumer_is_refused() {
     }
 }
 
+/// Where copies are, by producer and member.
+fn copies(world: &World) -> BTreeSet<(String, usize)> {
+    let members = world.members.iter().enumerate();
+    members
+        .flat_map(|(at, member)| {
+            let things = member.model.things.iter();
+            things.filter_map(move |(id, thing)| match thing {
+                Thing::Producer { transport, .. } if transport.starts_with("mafalda/") => {
+                    Some((id.clone(), at))
+                }
+                _ => None,
+            })
+        })
+        .collect()
+}
+
+/// Where users of producers are, by producer and member, but for where the original is.
+fn uses(ideal: &Model, world: &World) -> BTreeSet<(String, usize)> {
+    let at = |id: &str| {
+        let has = |member: &Member| member.model.things.contains_key(id);
+        world.members.iter().position(has).expect("it is somewhere")
+    };
+    let origin = |producer: &str| match &ideal.things[producer] {
+        Thing::Producer { transport, .. } => at(transport),
+        _ => panic!("{producer} is no producer"),
+    };
+    let users = ideal.things.iter().flat_map(|(id, thing)| match thing {
+        Thing::Consumer {
+            transport,
+            producer,
+            ..
+        } => vec![(producer.clone(), at(transport))],
+        Thing::Observer { producers, .. } => producers
+            .iter()
+            .map(|producer| (producer.clone(), at(id)))
+            .collect(),
+        _ => Vec::new(),
+    });
+    users
+        .filter(|(producer, member)| origin(producer) != *member)
+        .collect()
+}
+
 proptest! {
     #![proptest_config(cases(256))]
+
+    #[test]
+    fn a_producer_is_piped_where_somebody_uses_it_and_nowhere_else(
+        body in steps(120),
+        members in 1..6u32,
+        star in any::<bool>(),
+        fan_out in 1..4usize,
+    ) {
+        let names = Names::of('a');
+        let pipes = PipeSettings {
+            idle: Duration::ZERO,
+            max_depth: 9,
+            max_fan_out: if star { 9 } else { fan_out },
+            ..PipeSettings::default()
+        };
+        let mut ideal = Model::default();
+        let mut world = World::new(members, [config_of(pipes.clone())]);
+        for (id, (step, pace)) in program(&body).iter().enumerate() {
+            let message = request(id as u32, *step, names);
+            ideal.handle(&message);
+            world.send(0, message);
+            pace.iter().for_each(|choice| { world.advance(*choice); });
+        }
+        world.settle();
+        let (copies, uses) = (copies(&world), uses(&ideal, &world));
+        if star {
+            prop_assert_eq!(copies, uses);
+        } else {
+            prop_assert!(copies.is_superset(&uses));
+        }
+        for member in &world.members {
+            let mut fed: BTreeMap<&str, usize> = BTreeMap::new();
+            for (id, thing) in &member.model.things {
+                if let Thing::Consumer { producer, .. } = thing && id.starts_with("mafalda/") {
+                    *fed.entry(producer).or_default() += 1;
+                }
+            }
+            prop_assert!(fed.values().all(|count| *count <= pipes.max_fan_out), "{:?}", fed);
+        }
+    }
 
     #[test]
     fn refused_pipes_leave_nothing_and_no_question_open(
@@ -215,10 +340,10 @@ proptest! {
         for id in 0..program.len() as u32 {
             prop_assert_eq!(answers.get(&id).map(Vec::len), Some(1), "answers to {}", id);
         }
-        let there = crate::seen::things_on_members(&world);
-        let owned = crate::seen::owned_by(&world, 0).into_iter();
+        let there = things_on_members(&world);
+        let owned = owned_by(&world, 0).into_iter();
         let owned = owned.filter(|id| !id.contains("-server") && !id.contains("-router"));
-        prop_assert_eq!(owned.collect::<std::collections::BTreeSet<_>>(), there);
+        prop_assert_eq!(owned.collect::<BTreeSet<_>>(), there);
         world.rest();
         assert_nothing_useless(&world);
         world.leave(0);

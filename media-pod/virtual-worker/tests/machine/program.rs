@@ -36,7 +36,8 @@ pub enum Flavour {
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
-    let (r, t, p, c, o, s) = (0..2u8, 0..6u8, 0..4u8, 0..8u16, 0..2u8, 0..2u8);
+    // Transports from 6 on are on servers, the others direct.
+    let (r, t, p, c, o, s) = (0..2u8, 0..8u8, 0..4u8, 0..8u16, 0..2u8, 0..2u8);
     let b = any::<bool>;
     let flavour = prop_oneof![
         6 => Just(Flavour::Media),
@@ -47,7 +48,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => r.clone().prop_map(Step::CreateRouter),
         1 => r.clone().prop_map(Step::CloseRouter),
-        8 => (r.clone(), t.clone()).prop_map(|(r, t)| Step::CreateTransport(r, t)),
+        8 => (r.clone(), 0..6u8).prop_map(|(r, t)| Step::CreateTransport(r, t)),
         2 => (r.clone(), t.clone()).prop_map(|(r, t)| Step::CloseTransport(r, t)),
         2 => (r.clone(), o.clone()).prop_map(|(r, o)| Step::CreateObserver(r, o)),
         1 => (r.clone(), o.clone()).prop_map(|(r, o)| Step::CloseObserver(r, o)),
@@ -62,7 +63,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::DumpWorker),
         1 => s.clone().prop_map(Step::CreateServer),
         1 => s.clone().prop_map(Step::CloseServer),
-        2 => (r, 0..6u8, s.clone()).prop_map(|(r, t, s)| Step::CreateOnServer(r, t, s)),
+        2 => (r, 6..8u8, s.clone()).prop_map(|(r, t, s)| Step::CreateOnServer(r, t, s)),
         1 => s.prop_map(Step::DumpServer),
     ]
 }
@@ -77,6 +78,10 @@ fn own_ids(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
             Some(p) => Step::Produce(t, p, paused, Flavour::Refused),
             None => Step::Dump(0),
         },
+        // Elsewhere it would be refused.
+        Step::Produce(t, p, paused, Flavour::Direct) => {
+            Step::Produce(t % 6, p, paused, Flavour::Direct)
+        }
         Step::Consume(t, p, c, data) => {
             latest[c as usize] = index as u16;
             Step::Consume(t, p, index as u16, data)
@@ -109,7 +114,7 @@ pub fn program(body: &[(Step, Pace)]) -> Vec<(Step, Pace)> {
 /// Closes, one by one, all that a program can have made.
 pub fn close_all() -> impl Iterator<Item = Step> {
     (0..2).flat_map(|r| {
-        let transports = (0..6).map(move |t| Step::CloseTransport(r, t));
+        let transports = (0..8).map(move |t| Step::CloseTransport(r, t));
         transports.chain((0..2).map(move |o| Step::CloseObserver(r, o)))
     })
 }

@@ -28,6 +28,8 @@ pub struct Member {
     /// Who asked, and by which id of its own.
     asked: BTreeMap<u32, (usize, u32)>,
     next_id: u32,
+    /// Nothing arrives there.
+    dawdles: bool,
     /// Requests that a virtual worker made in its own name and that were refused.
     pub refused_ours: usize,
 }
@@ -170,7 +172,9 @@ impl World {
             let wire = (usize::from(choice) + offset) % count;
             let member = &mut self.members[wire / 2];
             if wire.is_multiple_of(2) {
-                if let Some(message) = member.to.pop_front() {
+                if !member.dawdles
+                    && let Some(message) = member.to.pop_front()
+                {
                     member.from.extend(member.model.handle(&message));
                     return true;
                 }
@@ -217,6 +221,13 @@ impl World {
         while self.advance(0) {}
     }
 
+    /// Until nothing is under way but to this member.
+    pub fn settle_without(&mut self, member: usize) {
+        self.members[member].dawdles = true;
+        self.settle();
+        self.members[member].dawdles = false;
+    }
+
     /// Until all that lingers is over.
     pub fn rest(&mut self) {
         self.settle();
@@ -230,6 +241,9 @@ impl World {
             assert!(model.things.is_empty(), "left: {model:?}");
             assert!(model.routers.is_empty(), "left: {model:?}");
             assert!(model.servers.iter().all(|id| id == MEMBER_SERVER));
+        }
+        for member in (0..).map(MemberId).take(self.members.len()) {
+            assert_eq!(self.ledger.carries(member), 0);
         }
     }
 }

@@ -1,0 +1,171 @@
+//! Two virtual workers on one process with things of the same id. Pure.
+//!
+//! To an application its virtual workers are two workers, and `pipeToRouter()` makes a producer on the
+//! second with the id that it has on the first. A process takes each id once. So the second one goes
+//! by another name of the same length there, which is put in place of the id in all messages to
+//! members, and the id in place of it in theirs.
+
+use bytes::{Bytes, BytesMut};
+use mafalda_channel::fbs::notification::Event;
+use mafalda_channel::{Message, encode_notification, notification, view};
+use memchr::memmem;
+use std::collections::HashMap;
+
+/// What an alias begins and ends with. No id of a library has it, so that an alias never makes
+/// somebody else's id out of bytes beside it.
+const MARK: char = '~';
+
+/// The ids that go by another name.
+#[derive(Debug, Default)]
+pub struct Aliases {
+    by_id: HashMap<String, String>,
+    last: u64,
+}
+
+impl Aliases {
+    /// Another name for `id`, unique among those of the virtual worker `name`. `None` for an id that
+    /// is too short to have one.
+    pub fn add(&mut self, id: &str, name: u64) -> Option<String> {
+        self.last += 1;
+        let inner = format!("{name}.{}", self.last);
+        let room = id.len().checked_sub(inner.len() + 2)?;
+        let alias = format!("{MARK}{inner}{}{MARK}", "-".repeat(room));
+        self.by_id.insert(id.to_owned(), alias.clone());
+        Some(alias)
+    }
+
+    /// The thing is no more.
+    pub fn remove(&mut self, id: &str) -> Option<String> {
+        self.by_id.remove(id)
+    }
+
+    /// A message for members.
+    pub fn outward(&self, message: Bytes) -> Bytes {
+        if self.by_id.is_empty() {
+            return message;
+        }
+        match view(&message) {
+            // Media and data: what they carry is nobody's business.
+            Ok(Message::Notification(event)) => match self.by_id.get(event.handler_id) {
+                Some(alias) => with_handler(&message, alias),
+                None => message,
+            },
+            Ok(Message::Request(_)) => self.replace(message, |id, alias| (id, alias)),
+            _ => message,
+        }
+    }
+
+    /// A message of a member.
+    pub fn inward(&self, message: Bytes) -> Bytes {
+        if self.by_id.is_empty() {
+            return message;
+        }
+        match view(&message) {
+            Ok(Message::Notification(notification)) if carries_payload(notification.event) => {
+                message
+            }
+            _ => self.replace(message, |id, alias| (alias, id)),
+        }
+    }
+
+    fn replace<'a>(
+        &'a self,
+        message: Bytes,
+        direction: impl Fn(&'a str, &'a str) -> (&'a str, &'a str),
+    ) -> Bytes {
+        let mut changed: Option<BytesMut> = None;
+        for (id, alias) in &self.by_id {
+            let (from, to) = direction(id, alias);
+            for place in memmem::find_iter(&message, from) {
+                let changed = changed.get_or_insert_with(|| BytesMut::from(&message[..]));
+                changed[place..place + to.len()].copy_from_slice(to.as_bytes());
+            }
+        }
+        changed.map_or(message, BytesMut::freeze)
+    }
+}
+
+/// Events of consumers with what came from outside.
+fn carries_payload(event: Event) -> bool {
+    matches!(
+        event,
+        Event::ConsumerRtp | Event::DirecttransportRtcp | Event::DataconsumerMessage
+    )
+}
+
+fn with_handler(message: &Bytes, handler: &str) -> Bytes {
+    match notification(message) {
+        Ok(mut notification) => {
+            notification.handler_id = handler.to_owned();
+            encode_notification(&notification)
+        }
+        Err(_) => message.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mafalda_channel::fbs::data_producer::SendNotification;
+    use mafalda_channel::fbs::notification::{Body, Notification};
+    use mafalda_channel::fbs::request::{self, Method, Request};
+    use mafalda_channel::fbs::transport::CloseProducerRequest;
+    use mafalda_channel::{check, encode_request, request};
+
+    const ID: &str = "39ed4411-d4e3-4af9-aa9c-7b5278fba4ab";
+
+    fn close(producer_id: &str) -> Request {
+        let body = CloseProducerRequest {
+            producer_id: producer_id.to_owned(),
+        };
+        Request {
+            id: 1,
+            method: Method::TransportCloseProducer,
+            handler_id: "transport".to_owned(),
+            body: Some(request::Body::TransportCloseProducerRequest(Box::new(body))),
+        }
+    }
+
+    #[test]
+    fn what_goes_out_by_another_name_comes_in_by_its_own() {
+        let mut aliases = Aliases::default();
+        let message = encode_request(&close(ID));
+        assert_eq!(aliases.outward(message.clone()), message);
+        let alias = aliases.add(ID, 7).unwrap();
+        assert_eq!(alias.len(), ID.len());
+        let out = aliases.outward(message.clone());
+        check(&out).unwrap();
+        assert_eq!(request(&out).unwrap(), close(&alias));
+        assert_eq!(aliases.inward(out), message);
+        assert_eq!(aliases.remove(ID), Some(alias));
+        assert_eq!(aliases.outward(message.clone()), message);
+    }
+
+    #[test]
+    fn two_never_have_the_same_name() {
+        let mut aliases = Aliases::default();
+        let names = [aliases.add(ID, 1), aliases.add(ID, 1), aliases.add(ID, 11)];
+        assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2]);
+        assert_eq!(aliases.add("short", 1), None);
+    }
+
+    #[test]
+    fn what_an_application_sends_stays_as_it_is() {
+        let mut aliases = Aliases::default();
+        let alias = aliases.add(ID, 1).unwrap();
+        let send = |handler: &str| {
+            encode_notification(&Notification {
+                handler_id: handler.to_owned(),
+                event: Event::DataproducerSend,
+                body: Some(Body::DataProducerSendNotification(Box::new(SendNotification {
+                    ppid: 51,
+                    data: ID.as_bytes().to_vec(),
+                    subchannels: None,
+                    required_subchannel: None,
+                }))),
+            })
+        };
+        assert_eq!(aliases.outward(send("other")), send("other"));
+        assert_eq!(aliases.outward(send(ID)), send(&alias));
+    }
+}

@@ -1,0 +1,230 @@
+//! What happens to sessions when their pod is not well, or runs what it should not.
+
+mod common;
+
+use common::*;
+use mafalda_plan::*;
+
+const NOTHING: [&str; 0] = [];
+
+/// A session on c-0, an idle c-1. Both are too young to be drained.
+fn pair() -> Observed {
+    let mut home = pod(0, 0.3);
+    let session = on("a", &mut home);
+    let mut pods = vec![home, pod(1, 0.0)];
+    for pod in &mut pods {
+        pod.ready_since = Some(NOW - s(100));
+    }
+    observed(pods, vec![session])
+}
+
+#[test]
+fn a_session_stays_while_its_pod_is_well() {
+    assert_eq!(planned(pair()), NOTHING);
+    let mut hot = pair();
+    hot.pods[0].cpu = vec![1.0; 2];
+    assert_eq!(planned(hot), NOTHING, "even if it is hot");
+    let mut addressless = pair();
+    addressless.pods[0].address_known = false;
+    assert_eq!(planned(addressless), NOTHING, "even without an address");
+}
+
+#[test]
+fn three_missed_polls_move_it_elsewhere() {
+    for (silence, expected) in [
+        (2, vec![]),
+        (
+            3,
+            vec![
+                "suspect c-0: PodSilent",
+                "move a from c-0 to c-1 as 2: HomeSilent",
+            ],
+        ),
+        (
+            60,
+            vec![
+                "suspect c-0: PodSilent",
+                "move a from c-0 to c-1 as 2: HomeSilent",
+                "delete c-0: PodLost",
+            ],
+        ),
+    ] {
+        let mut silent = pair();
+        silent.pods[0].last_seen = Some(NOW - s(silence));
+        assert_eq!(planned(silent), expected, "{silence} s");
+    }
+}
+
+#[test]
+fn a_pod_that_is_gone_or_failed_loses_its_sessions() {
+    let mut gone = pair();
+    gone.pods.remove(0);
+    assert_eq!(planned(gone), ["move a from c-0 to c-1 as 2: HomeGone"]);
+    let mut failed = pair();
+    failed.pods[0].phase = PodPhase::Failed;
+    assert_eq!(
+        planned(failed),
+        [
+            "move a from c-0 to c-1 as 2: HomeFailed",
+            "delete c-0: PodFailed"
+        ]
+    );
+}
+
+#[test]
+fn without_another_pod_it_waits_and_takes_up_again() {
+    let mut alone = pair();
+    alone.pods.pop();
+    alone.pods[0].last_seen = Some(NOW - s(3));
+    assert_eq!(
+        planned(alone.clone()),
+        [
+            "suspect c-0: PodSilent",
+            "create c-100: SessionsWait",
+            "hold a: NoPodReady",
+        ]
+    );
+    let actions = plan(&alone);
+    alone.apply(&actions);
+    alone.pods[0].last_seen = Some(NOW);
+    assert_eq!(
+        planned(alone),
+        ["clear c-0: PodAnswers", "adopt a on c-0 as 1: HomeAnswers"]
+    );
+}
+
+#[test]
+fn when_most_pods_are_silent_it_is_the_operator() {
+    let mut cut = pair();
+    cut.pods.push(pod(2, 0.0));
+    cut.cluster.pool.min = 3;
+    for pod in &mut cut.pods {
+        pod.last_seen = Some(NOW - s(90));
+    }
+    assert_eq!(
+        planned(cut.clone()),
+        [
+            "suspect c-0: ManyPodsSilent",
+            "suspect c-1: ManyPodsSilent",
+            "suspect c-2: ManyPodsSilent",
+        ]
+    );
+    cut.pods[0].phase = PodPhase::Failed;
+    cut.pods[1].last_seen = Some(NOW);
+    let notes = planned(cut);
+    assert!(
+        notes.contains(&"move a from c-0 to c-1 as 2: HomeFailed".into()),
+        "until Kubernetes says so: {notes:?}"
+    );
+}
+
+#[test]
+fn a_pod_that_comes_back_is_fenced() {
+    let mut back = pair();
+    back.pods[0].suspect = true;
+    back.sessions[0].generation = Generation(2);
+    back.sessions[0].home = Some(Home {
+        pod: "c-1".into(),
+        since: NOW - s(2),
+    });
+    assert_eq!(
+        planned(back.clone()),
+        [
+            "clear c-0: PodAnswers",
+            "fence a on c-0 up to 1: OlderGeneration"
+        ]
+    );
+    back.pods[0].last_seen = Some(NOW - s(9));
+    assert_eq!(planned(back), NOTHING, "nobody can tell it anything yet");
+}
+
+#[test]
+fn two_homes_in_one_generation_are_one_too_many() {
+    let mut twins = pair();
+    let hosted = twins.pods[0].sessions.clone();
+    twins.pods[1].sessions = hosted;
+    assert_eq!(planned(twins), ["fence a on c-1 up to 1: NotItsHome"]);
+}
+
+#[test]
+fn what_ended_is_ended_everywhere() {
+    let mut ended = pair();
+    ended.sessions[0].phase = SessionPhase::Ended;
+    assert_eq!(planned(ended), ["fence a on c-0 up to 1: SessionEnded"]);
+    let mut deleted = pair();
+    deleted.sessions.clear();
+    assert_eq!(planned(deleted), ["fence a on c-0 up to 1: SessionEnded"]);
+}
+
+#[test]
+fn sessions_end_with_their_time_to_live() {
+    for (title, empty_since, empty, total, expected) in [
+        ("no limits", Some(NOW - s(9999)), None, None, None),
+        (
+            "not yet empty for long",
+            Some(NOW - s(59)),
+            Some(60),
+            None,
+            None,
+        ),
+        (
+            "empty for long",
+            Some(NOW - s(60)),
+            Some(60),
+            None,
+            Some("EmptyTooLong"),
+        ),
+        ("somebody there", None, Some(60), None, None),
+        ("old", None, None, Some(98_000), Some("TooOld")),
+        ("not yet old", None, None, Some(98_001), None),
+    ] {
+        let mut timed = pair();
+        timed.sessions[0].empty_since = empty_since;
+        timed.sessions[0].time_to_live = TimeToLive {
+            empty: empty.map(s),
+            total: total.map(s),
+        };
+        let expected: Vec<_> = expected
+            .into_iter()
+            .flat_map(|reason| {
+                [
+                    format!("expire a: {reason}"),
+                    "fence a on c-0 up to 1: SessionEnded".into(),
+                ]
+            })
+            .collect();
+        assert_eq!(planned(timed), expected, "{title}");
+    }
+}
+
+#[test]
+fn a_container_that_began_anew_gets_its_session_again() {
+    let mut fresh = pair();
+    fresh.pods[0].sessions.clear();
+    fresh.pods[1].address_known = false;
+    assert_eq!(
+        planned(fresh.clone()),
+        ["move a from c-0 to c-0 as 2: SessionMissing"]
+    );
+    fresh.sessions[0].home = Some(Home {
+        pod: "c-0".into(),
+        since: NOW - s(1),
+    });
+    assert_eq!(planned(fresh), NOTHING, "it was placed just now");
+}
+
+#[test]
+fn what_an_earlier_operator_placed_is_adopted() {
+    let mut lost = pair();
+    lost.pods[1].sessions = vec![Hosted {
+        session: "a".into(),
+        generation: Generation(4),
+    }];
+    assert_eq!(
+        planned(lost),
+        [
+            "adopt a on c-1 as 4: RunsAlready",
+            "fence a on c-0 up to 1: OlderGeneration"
+        ]
+    );
+}
