@@ -30,6 +30,12 @@ enum Switch {
     Off,
 }
 
+impl Switch {
+    fn is_on(self) -> bool {
+        matches!(self, Self::On)
+    }
+}
+
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum PlacementName {
     Pack,
@@ -109,12 +115,12 @@ pub struct Arguments {
     /// Copies of one producer that a worker feeds, at most; further ones are fed by copies.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..))]
     pipe_fan_out: u8,
-    /// Encrypt what goes through pipes.
-    #[arg(long)]
-    pipe_srtp: bool,
-    /// Send again what is lost in pipes.
-    #[arg(long)]
-    pipe_rtx: bool,
+    /// Encrypt what goes through pipes between workers.
+    #[arg(long, value_enum, default_value = "off")]
+    pipe_srtp: Switch,
+    /// Send again what is lost in pipes between workers.
+    #[arg(long, value_enum, default_value = "off")]
+    pipe_rtx: Switch,
     /// The public key (PEM) that tokens are checked with; without it this host alone may connect.
     #[arg(long)]
     token_key: Option<PathBuf>,
@@ -222,9 +228,9 @@ impl Arguments {
             grace: Duration::from_secs(self.grace),
             stop_after: Duration::from_secs(self.stop_after),
             listen_infos: self.listen_infos,
-            mode: match self.is_virtual {
-                Switch::On => Mode::Virtual,
-                Switch::Off => Mode::Real,
+            mode: match self.is_virtual.is_on() {
+                true => Mode::Virtual,
+                false => Mode::Real,
             },
             placement: match self.placement {
                 PlacementName::Pack => Placement::Pack,
@@ -235,8 +241,8 @@ impl Arguments {
                 idle: Duration::from_secs(self.pipe_idle),
                 max_depth: self.pipe_depth.into(),
                 max_fan_out: self.pipe_fan_out.into(),
-                srtp: self.pipe_srtp,
-                rtx: self.pipe_rtx,
+                srtp: self.pipe_srtp.is_on(),
+                rtx: self.pipe_rtx.is_on(),
                 ..PipeSettings::default()
             },
             rtc_ips: self.rtc_ip,

@@ -4,7 +4,6 @@
 //! takes its frames, the thread that reads a member. Under the shell's lock the machine says what is
 //! to be done, and it is done before the lock is let go, so that orders of messages hold.
 
-mod aliases;
 mod application;
 
 pub use application::{Application, FrameQueue};
@@ -14,12 +13,11 @@ use crate::members::{Member, Members, Outbox, VirtualId};
 use crate::metrics::Direction;
 use crate::pod::Pod;
 use crate::translate::{Inbound, Translator, join};
-use aliases::Aliases;
 use bytes::Bytes;
 use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::{Message, ViewError, messages, view};
 use mafalda_link::{Exit, Frame};
-use mafalda_virtual_worker::{Action, Config, MemberId, Topology, VirtualWorker};
+use mafalda_virtual_worker::{Action, Aliases, Config, MemberId, Topology, VirtualWorker};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -294,7 +292,7 @@ impl Shell {
             return;
         }
         // One that is too short for that is refused by the process: it exists already.
-        if let Some(alias) = core.aliases.add(id, self.id.0) {
+        if let Some(alias) = core.aliases.add(id, &self.id.name()) {
             self.group.own(self.id, &alias);
         }
     }

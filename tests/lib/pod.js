@@ -17,12 +17,34 @@ import { until } from './until.js';
  * @property {number} [fileLimit]  its soft limit of open files
  */
 
+/** Whether tests of workers in general run on virtual ones. */
+const onVirtual = process.env.MAFALDA_TEST_VIRTUAL === 'on';
+
 /**
- * Starts a pod and waits until it is ready. It ends with `owner`.
+ * Starts a pod that gives real workers, one process each, and waits until it is ready. It ends with
+ * `owner`.
  * @param {import('./scope.js').Owner} owner
  * @param {PodOptions} [options]
  */
-export async function startPod(
+export function startPod(owner, options = {}) {
+  const { args = [] } = options;
+  return start(owner, onVirtual ? options : { ...options, args: ['--virtual', 'off', ...args] });
+}
+
+/**
+ * Starts a pod that gives virtual workers, as `startPod` does.
+ * @param {import('./scope.js').Owner} owner
+ * @param {PodOptions} [options]
+ */
+export function startVirtualPod(owner, options) {
+  return start(owner, options);
+}
+
+/**
+ * @param {import('./scope.js').Owner} owner
+ * @param {PodOptions} [options]
+ */
+async function start(
   owner,
   { workers = 1, listen, args = [], env, netns, token, fileLimit } = {},
 ) {
@@ -110,12 +132,13 @@ export class Pod {
   }
 
   /**
-   * The entry of an application's worker in `/v1/status`.
+   * The entry of an application's worker in `/v1/status`, whether it is real or virtual.
    * @param {{ pid: number }} worker
    */
   async entryOf({ pid }) {
-    const { workers } = await this.status();
-    return workers.find(({ connection }) => connection?.applicationPid === pid);
+    const { workers, virtualWorkers } = await this.status();
+    const isIts = ({ connection }) => connection?.applicationPid === pid;
+    return workers.find(isIts) ?? virtualWorkers.find(isIts);
   }
 
   /** @param {NodeJS.Signals} signal */

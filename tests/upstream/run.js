@@ -8,7 +8,7 @@ import { cp, copyFile, readFile, realpath, symlink } from "node:fs/promises";
 import path from "node:path";
 import { makeCertificate } from "../lib/certificate.js";
 import { start } from "../lib/process.js";
-import { startPod } from "../lib/pod.js";
+import { startVirtualPod } from "../lib/pod.js";
 import { program } from "../lib/programs.js";
 import { Scope } from "../lib/scope.js";
 import { temporaryDirectory } from "../lib/temporary.js";
@@ -132,7 +132,7 @@ try {
     const only = process.argv[2];
     for (const { title, workers, args, env } of pods()) {
       if (only && !title.includes(only)) continue;
-      const pod = await startPod(scope, {
+      const pod = await startVirtualPod(scope, {
         workers,
         args: ["--listen-infos", "application", ...args],
       });

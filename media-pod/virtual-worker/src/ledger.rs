@@ -1,7 +1,7 @@
 //! What members carry, known to all virtual workers that share them.
 
-use crate::state::{Id, MemberId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::state::MemberId;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub struct Ledger(Arc<Mutex<Books>>);
 #[derive(Debug, Default)]
 struct Books {
     loads: HashMap<MemberId, Load>,
-    /// Ids of all that applications have made. On one worker no two things have the same.
-    ids: HashSet<Id>,
+    /// The latest time that anybody knew: a new virtual worker does not know it yet.
+    now: Duration,
 }
 
 /// What one member carries.
@@ -47,6 +47,7 @@ impl Ledger {
     /// [`VirtualWorker::on_tick`](crate::VirtualWorker::on_tick).
     pub fn on_cpu(&self, member: MemberId, cpu: f32, now: Duration) {
         let mut books = self.books();
+        let now = books.learn(now);
         let load = books.loads.entry(member).or_default();
         load.cpu = cpu;
         load.recent.retain(|(at, _)| *at + SHOWN > now);
@@ -68,6 +69,7 @@ impl Ledger {
     /// Something of this weight was placed.
     pub(crate) fn placed(&self, member: MemberId, weight: f32, now: Duration) {
         let mut books = self.books();
+        let now = books.learn(now);
         let load = books.loads.entry(member).or_default();
         match load.recent.back_mut() {
             Some((at, sum)) if *at + GRAIN > now => *sum += weight,
@@ -92,11 +94,7 @@ impl Ledger {
     }
 
     pub(crate) fn heat(&self, member: MemberId, now: Duration) -> Heat {
-        let books = self.books();
-        books
-            .loads
-            .get(&member)
-            .map_or(Heat::default(), |load| load.heat(now))
+        self.books().heat(member, now)
     }
 
     /// Of several at once.
@@ -107,29 +105,27 @@ impl Ledger {
         with: impl Fn(&MemberId, Heat) -> T,
     ) -> Vec<T> {
         let books = self.books();
-        let heat = |member| {
-            books
-                .loads
-                .get(member)
-                .map_or(Heat::default(), |load| load.heat(now))
-        };
-        members.map(|member| with(member, heat(member))).collect()
-    }
-
-    /// Takes an id; false if another thing has it.
-    pub(crate) fn claim(&self, id: &str) -> bool {
-        let mut books = self.books();
-        !books.ids.contains(id) && books.ids.insert(id.into())
-    }
-
-    /// Gives an id back.
-    pub(crate) fn release(&self, id: &str) {
-        self.books().ids.remove(id);
+        members
+            .map(|member| with(member, books.heat(*member, now)))
+            .collect()
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         // Each change is one step: what another left is whole, even if it panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// The time, which is never less than it was.
+    fn learn(&mut self, now: Duration) -> Duration {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn heat(&self, member: MemberId, now: Duration) -> Heat {
+        let load = self.loads.get(&member);
+        load.map_or(Heat::default(), |load| load.heat(self.now.max(now)))
     }
 }
 
@@ -179,6 +175,15 @@ mod tests {
         ledger.placed(MEMBER, 0.5, at(11));
         ledger.on_cpu(MEMBER, 0.25, at(18));
         assert_eq!(ledger.books().loads[&MEMBER].recent.len(), 1);
+    }
+
+    #[test]
+    fn who_does_not_know_the_time_learns_it() {
+        let ledger = Ledger::default();
+        ledger.on_cpu(MEMBER, 0.25, Duration::from_secs(1000));
+        ledger.placed(MEMBER, 0.5, Duration::ZERO);
+        ledger.on_cpu(MEMBER, 0.25, Duration::from_secs(1001));
+        assert_eq!(heat(&ledger, 0.0), 0.75);
     }
 
     #[test]

@@ -7,8 +7,13 @@
 //! A router of the application is virtual: a real router of the same id appears on a member when
 //! something is placed there, and goes with the last thing on it. When something on one member
 //! consumes a producer of another, the producer is *piped* there: a copy of it with the same id and
-//! the same mapped SSRCs, so that all the application wrote stays true. A copy ends with its last
-//! consumer.
+//! the same mapped SSRCs, so that all the application wrote stays true. The pipes to the copies of
+//! one producer form a tree: small rooms are stars around the original, and who has many copies to
+//! feed lets a copy feed others. A copy ends with its last consumer; the pipe stays for a while.
+//!
+//! Members may be shared: several virtual workers, of applications that do not trust each other, can
+//! have the same ones. A [`Ledger`] is what they have in common: how warm members are, and which ids
+//! are taken.
 //!
 //! # Why nothing waits
 //! A member handles its messages in their order, so a copy may be consumed before its pipe is
@@ -19,11 +24,14 @@
 //!
 //! # Guarantees
 //! Each request of the application is answered exactly once. What the application does not know
-//! (pipe transports, pipe consumers, copies) appears in no dump and no notification. No input makes
-//! it panic; messages must have passed [`mafalda_channel::check`] all the same, as members trust
+//! (pipe transports, pipe consumers, copies) appears in no dump and no notification, but in the
+//! [`Topology`]. No request and no notification reaches a member with a handler, router or
+//! WebRtcServer that is not the application's own. [`Action::Owns`] comes once for each id, and
+//! [`Action::Disowns`] once, whatever ends the thing. No input makes it panic; messages must have passed [`mafalda_channel::check`] all the same, as members trust
 //! what they read.
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod config;
 mod ledger;
 mod merge;
@@ -35,6 +43,7 @@ mod state;
 mod topology;
 mod worker;
 
+pub use aliases::Aliases;
 pub use config::{Config, PipeSettings};
 pub use ledger::Ledger;
 pub use placement::{Placement, UnknownPlacement, WATERMARK};

@@ -255,3 +255,107 @@ fn header_extensions(
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mafalda_channel::fbs::rtp_parameters::Integer32;
+
+    fn codec(mime_type: &str, payload_type: u8, apt: Option<i32>) -> RtpCodecParameters {
+        let apt = apt.map(|value| {
+            vec![Parameter {
+                name: "apt".to_owned(),
+                value: Value::Integer32(Box::new(Integer32 { value })),
+            }]
+        });
+        RtpCodecParameters {
+            mime_type: mime_type.to_owned(),
+            payload_type,
+            clock_rate: 90_000,
+            channels: None,
+            parameters: apt,
+            rtcp_feedback: None,
+        }
+    }
+
+    /// VP8 with RTX, mapped from 96 and 97 to 101 and 102.
+    fn request() -> ProduceRequest {
+        let encoding = RtpEncodingParameters {
+            ssrc: Some(7),
+            rtx: Some(Box::new(Rtx { ssrc: 8 })),
+            ..Default::default()
+        };
+        let codecs = [(96, 101), (97, 102)].map(|(from, to)| CodecMapping {
+            payload_type: from,
+            mapped_payload_type: to,
+        });
+        ProduceRequest {
+            producer_id: "p".to_owned(),
+            kind: MediaKind::Video,
+            rtp_parameters: Box::new(RtpParameters {
+                mid: None,
+                codecs: vec![
+                    codec("video/VP8", 96, None),
+                    codec("video/rtx", 97, Some(96)),
+                ],
+                header_extensions: vec![],
+                encodings: vec![encoding],
+                rtcp: Box::default(),
+                msid: None,
+            }),
+            rtp_mapping: Box::new(RtpMapping {
+                codecs: codecs.to_vec(),
+                encodings: vec![EncodingMapping {
+                    rid: None,
+                    ssrc: Some(7),
+                    mapped_ssrc: 555,
+                }],
+            }),
+            paused: false,
+            key_frame_request_delay: 0,
+            enable_mediasoup_packet_id_header_extension: false,
+        }
+    }
+
+    fn parameters(rtx: bool) -> RtpParameters {
+        *Media::new(&request(), rtx).consume("p", "c").rtp_parameters
+    }
+
+    #[test]
+    fn a_pipe_has_the_mapped_types_and_ssrcs() {
+        let parameters = parameters(false);
+        let codecs: Vec<_> = parameters.codecs.iter().map(|c| c.payload_type).collect();
+        assert_eq!(codecs, [101]);
+        assert_eq!(
+            parameters.codecs[0].rtcp_feedback.as_ref().map(Vec::len),
+            Some(2)
+        );
+        assert_eq!(parameters.encodings[0].ssrc, Some(555));
+        assert_eq!(parameters.encodings[0].rtx, None);
+    }
+
+    #[test]
+    fn with_rtx_what_is_lost_on_a_pipe_is_asked_for_and_sent_again() {
+        let parameters = parameters(true);
+        let [vp8, rtx] = &parameters.codecs[..] else {
+            panic!("{parameters:?}")
+        };
+        let nacks = vp8.rtcp_feedback.iter().flatten();
+        let mut nacks = nacks.filter(|f| f.type_ == "nack");
+        assert_eq!(
+            nacks.next().and_then(|nack| nack.parameter.as_deref()),
+            Some("")
+        );
+        assert_eq!(
+            *rtx,
+            RtpCodecParameters {
+                rtcp_feedback: Some(vec![]),
+                ..codec("video/rtx", 102, Some(101))
+            }
+        );
+        let ssrc = parameters.encodings[0].rtx.as_ref().map(|rtx| rtx.ssrc);
+        assert_eq!(ssrc, Some(555 + RTX_SSRC));
+        let copy = Media::new(&request(), true).produce("p", false);
+        assert_eq!(copy.rtp_mapping.codecs.len(), 2);
+    }
+}

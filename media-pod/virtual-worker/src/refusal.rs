@@ -78,11 +78,6 @@ impl Refusal {
         Self::error("wrong webRtcServerId (no associated WebRtcServer found)".to_owned())
     }
 
-    /// `Settings::SetLogLevel`
-    pub fn log_level(level: &str) -> Self {
-        Self::type_error(format!("invalid value '{level}' for logLevel"))
-    }
-
     pub fn nobody() -> Self {
         Self::error("there is no worker".to_owned())
     }

@@ -71,8 +71,9 @@ pub struct VirtualWorker {
 }
 
 impl VirtualWorker {
-    /// Without members: see [`VirtualWorker::on_member_added`]. Clones of one ledger are for all
-    /// virtual workers that share members.
+    /// Without members, and without the time: call [`VirtualWorker::on_tick`] first, then
+    /// [`VirtualWorker::on_member_added`]. Clones of one ledger are for all virtual workers that
+    /// share members.
     pub fn new(config: Config, ledger: Ledger) -> Self {
         Self {
             config,

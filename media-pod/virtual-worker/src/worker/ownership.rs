@@ -1,5 +1,6 @@
-//! Whose an id is. Members know one thing of an id, whoever made it, so no two virtual workers that
-//! share members may have the same.
+//! Which ids are the application's. Two virtual workers on the same members may have the same one, as
+//! two workers of one application do after `pipeToRouter()`: members learn of it by another name then,
+//! which is the business of whoever moves the messages.
 
 use super::{Action, VirtualWorker};
 use crate::refusal::Refusal;

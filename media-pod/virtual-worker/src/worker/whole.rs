@@ -6,7 +6,7 @@ use crate::messages::{Ask, acceptance};
 use crate::refusal::Refusal;
 use crate::state::{Id, Kind, MemberId, Purpose, Thing};
 use bytes::Bytes;
-use mafalda_channel::fbs::request::BodyRef;
+use mafalda_channel::fbs::request::{Body, Request as OwnedRequest};
 use mafalda_channel::{Request, ViewError};
 use std::collections::HashSet;
 
@@ -74,14 +74,18 @@ impl VirtualWorker {
         request: &Request<'_>,
         message: &Bytes,
     ) -> Result<(), ViewError> {
+        let settings = mafalda_channel::request(message)?;
         if self.config.shared {
-            match wrong_level(request)? {
-                Some(level) => self.refuse(request.id, Refusal::log_level(&level)),
+            match wrong_level(&settings) {
+                Some(level) => {
+                    let reason = format!("invalid value '{level}' for logLevel");
+                    self.refuse(request.id, Refusal::type_error(reason));
+                }
                 None => self.answer(&acceptance(request.id, None)),
             }
             return Ok(());
         }
-        self.settings = Some(mafalda_channel::request(message)?);
+        self.settings = Some(settings);
         let members = self.state.members.keys().copied().collect();
         self.gather(Whole::First, members, request, message);
         Ok(())
@@ -104,12 +108,12 @@ impl VirtualWorker {
     }
 }
 
-/// The level that the request asks for, if there is no such one (`Settings::SetLogLevel`).
-fn wrong_level(request: &Request<'_>) -> Result<Option<String>, ViewError> {
-    let Some(BodyRef::WorkerUpdateSettingsRequest(body)) = request.body()? else {
-        return Ok(None);
+/// A log level that no worker has (`Settings::SetLogLevel`), in lower case as it is told.
+fn wrong_level(settings: &OwnedRequest) -> Option<String> {
+    let Some(Body::WorkerUpdateSettingsRequest(body)) = &settings.body else {
+        return None;
     };
-    let level = body.log_level()?.map(str::to_ascii_lowercase);
-    let is_wrong = |level: &String| !["debug", "warn", "error", "none"].contains(&level.as_str());
-    Ok(level.filter(is_wrong))
+    let level = body.log_level.as_ref()?.to_ascii_lowercase();
+    let known = ["debug", "warn", "error", "none"].contains(&level.as_str());
+    (!known).then_some(level)
 }

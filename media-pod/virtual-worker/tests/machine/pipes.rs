@@ -6,7 +6,7 @@ use crate::requests::{Names, request};
 use crate::seen::{assert_nothing_useless, owned_by, sort_out, things_on_members};
 use crate::world::{Member, World};
 use crate::{cases, config};
-use mafalda_virtual_worker::{Config, PipeSettings, Placement};
+use mafalda_virtual_worker::{Config, MemberId, PipeSettings, Placement};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -88,14 +88,13 @@ fn the_death_of_one_in_the_middle_ends_what_hangs_below_it() {
     let mut world = room(4, pipes);
     (0..4).for_each(|on| consume(&mut world, on));
     world.kill(2);
-    world.settle();
+    // What hung below it is fed by another from now on.
+    go(&mut world, Step::Consume(3, 0, 30, false));
     let (_, heard) = sort_out(&world.tenants[0].seen, &[], Names::of('a'));
     let ended: Vec<&str> = heard.keys().map(String::as_str).collect();
     assert_eq!(ended, ["a-consumer2", "a-consumer3"]);
-    assert_eq!(fed(&world), [1, 0, 0, 0]);
-    // What hung below it is fed by another now.
-    consume(&mut world, 3);
     assert_eq!(fed(&world), [1, 1, 0, 0]);
+    assert!(things_on_members(&world).contains("a-consumer30"));
 }
 
 /// Each answer waits for all pipes on its way, and for nothing else.
@@ -155,6 +154,16 @@ fn a_pipe_lingers_and_is_used_again() {
     world.settle();
     assert_eq!(pipes(&world), 0);
     assert_nothing_useless(&world);
+}
+
+#[test]
+fn a_member_that_is_taken_away_carries_nothing_of_ours() {
+    let mut world = room(2, PipeSettings::default());
+    consume(&mut world, 1);
+    assert!(world.ledger.carries(MemberId(1)) > 0);
+    let actions = world.tenants[0].machine.on_member_gone(MemberId(1));
+    world.apply(0, actions);
+    assert_eq!(world.ledger.carries(MemberId(1)), 0);
 }
 
 #[test]

@@ -178,21 +178,26 @@ fn messages_to_what_is_anothers_go_nowhere() {
 #[test]
 fn the_whole_process_is_not_one_applications() {
     let mut world = World::new(1, [shared("a")]);
-    let body = UpdateSettingsRequest {
-        log_level: Some("debug".to_owned()),
-        log_tags: None,
-    };
-    let settings = encode_request(&Request {
-        id: 5,
-        method: Method::WorkerUpdateSettings,
-        handler_id: String::new(),
-        body: Some(RequestBody::WorkerUpdateSettingsRequest(Box::new(body))),
-    });
-    let actions = world.tenants[0].machine.on_application(settings);
-    let [Action::ToApplication(answer)] = &actions[..] else {
-        panic!("{actions:?}")
-    };
-    assert!(matches!(view(answer), Ok(Message::Response(response)) if response.accepted));
+    for (level, accepted) in [("Debug", true), ("chicken", false)] {
+        let body = UpdateSettingsRequest {
+            log_level: Some(level.to_owned()),
+            log_tags: None,
+        };
+        let settings = encode_request(&Request {
+            id: 5,
+            method: Method::WorkerUpdateSettings,
+            handler_id: String::new(),
+            body: Some(RequestBody::WorkerUpdateSettingsRequest(Box::new(body))),
+        });
+        let actions = world.tenants[0].machine.on_application(settings);
+        let [Action::ToApplication(answer)] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        let Ok(Message::Response(answer)) = view(answer) else {
+            panic!("an answer")
+        };
+        assert_eq!(answer.accepted, accepted, "{level}");
+    }
     step_of(&mut world, 0, Step::CreateRouter(0));
     step_of(&mut world, 0, Step::CreateTransport(0, 0));
     let close = encode_notification(&Notification {

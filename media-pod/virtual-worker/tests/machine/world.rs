@@ -5,7 +5,7 @@ use crate::model::Model;
 use bytes::Bytes;
 use mafalda_channel::fbs::request::{Body, Method};
 use mafalda_channel::{Message, view, with_id};
-use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, VirtualWorker};
+use mafalda_virtual_worker::{Action, Aliases, Config, Ledger, MemberId, VirtualWorker};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub const MEMBER_SERVER: &str = "member-server";
 pub struct Tenant {
     pub machine: VirtualWorker,
     name: String,
+    /// What it has goes by these names where another tenant has the same id.
+    aliases: Aliases,
     /// All that it was told.
     pub seen: Vec<Bytes>,
 }
@@ -68,6 +70,7 @@ impl World {
             world.tenants.push(Tenant {
                 machine,
                 name,
+                aliases: Aliases::default(),
                 seen,
             });
         }
@@ -78,12 +81,21 @@ impl World {
         for action in actions {
             match action {
                 Action::ToApplication(message) => self.tenants[tenant].seen.push(message),
-                Action::ToMember(member, message) => self.to_member(tenant, member, message),
+                Action::ToMember(member, message) => self.ask_member(tenant, member, message),
                 Action::Owns(id) => {
+                    let id = match self.owners.get(&id) {
+                        None => id,
+                        Some(owner) => {
+                            assert_ne!(*owner, tenant, "{id} is its own already");
+                            let Tenant { aliases, name, .. } = &mut self.tenants[tenant];
+                            aliases.add(&id, name).expect("long enough")
+                        }
+                    };
                     let before = self.owners.insert(id.clone(), tenant);
                     assert_eq!(before, None, "{id} has an owner");
                 }
                 Action::Disowns(id) => {
+                    let id = self.tenants[tenant].aliases.remove(&id).unwrap_or(id);
                     let before = self.owners.remove(&id);
                     assert_eq!(before, Some(tenant), "{id} is not its own");
                 }
@@ -92,7 +104,8 @@ impl World {
         }
     }
 
-    fn to_member(&mut self, tenant: usize, MemberId(member): MemberId, message: Bytes) {
+    fn ask_member(&mut self, tenant: usize, MemberId(member): MemberId, message: Bytes) {
+        let message = self.tenants[tenant].aliases.outward(message);
         self.check_isolation(tenant, &message);
         let member = &mut self.members[member as usize];
         let message = match view(&message).expect("sound") {
@@ -179,14 +192,14 @@ impl World {
                     return true;
                 }
             } else if let Some(message) = member.from.pop_front() {
-                self.from_member(wire / 2, message);
+                self.hear_member(wire / 2, message);
                 return true;
             }
         }
         false
     }
 
-    fn from_member(&mut self, at: usize, message: Bytes) {
+    fn hear_member(&mut self, at: usize, message: Bytes) {
         let member = &mut self.members[at];
         let (tenant, message) = match view(&message).expect("sound") {
             Message::Response(response) => {
@@ -212,7 +225,9 @@ impl World {
         };
         if let Some(tenant) = tenant {
             let member = MemberId(at as u32);
-            let actions = self.tenants[tenant].machine.on_member(member, message);
+            let tenant_here = &mut self.tenants[tenant];
+            let message = tenant_here.aliases.inward(message);
+            let actions = tenant_here.machine.on_member(member, message);
             self.apply(tenant, actions);
         }
     }

@@ -1,7 +1,7 @@
-//! Two virtual workers on one process with things of the same id. Pure.
+//! Two virtual workers on one member with things of the same id.
 //!
 //! To an application its virtual workers are two workers, and `pipeToRouter()` makes a producer on the
-//! second with the id that it has on the first. A process takes each id once. So the second one goes
+//! second with the id that it has on the first. A member takes each id once. So the second one goes
 //! by another name of the same length there, which is put in place of the id in all messages to
 //! members, and the id in place of it in theirs.
 
@@ -25,7 +25,7 @@ pub struct Aliases {
 impl Aliases {
     /// Another name for `id`, unique among those of the virtual worker `name`. `None` for an id that
     /// is too short to have one.
-    pub fn add(&mut self, id: &str, name: u64) -> Option<String> {
+    pub fn add(&mut self, id: &str, name: &str) -> Option<String> {
         self.last += 1;
         let inner = format!("{name}.{}", self.last);
         let room = id.len().checked_sub(inner.len() + 2)?;
@@ -131,7 +131,7 @@ mod tests {
         let mut aliases = Aliases::default();
         let message = encode_request(&close(ID));
         assert_eq!(aliases.outward(message.clone()), message);
-        let alias = aliases.add(ID, 7).unwrap();
+        let alias = aliases.add(ID, "7").unwrap();
         assert_eq!(alias.len(), ID.len());
         let out = aliases.outward(message.clone());
         check(&out).unwrap();
@@ -144,25 +144,28 @@ mod tests {
     #[test]
     fn two_never_have_the_same_name() {
         let mut aliases = Aliases::default();
-        let names = [aliases.add(ID, 1), aliases.add(ID, 1), aliases.add(ID, 11)];
+        let names = ["1", "1", "11"].map(|name| aliases.add(ID, name));
         assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2]);
-        assert_eq!(aliases.add("short", 1), None);
+        assert_eq!(aliases.add("id", "1"), None);
     }
 
     #[test]
     fn what_an_application_sends_stays_as_it_is() {
         let mut aliases = Aliases::default();
-        let alias = aliases.add(ID, 1).unwrap();
+        let alias = aliases.add(ID, "1").unwrap();
         let send = |handler: &str| {
             encode_notification(&Notification {
                 handler_id: handler.to_owned(),
                 event: Event::DataproducerSend,
-                body: Some(Body::DataProducerSendNotification(Box::new(SendNotification {
-                    ppid: 51,
-                    data: ID.as_bytes().to_vec(),
-                    subchannels: None,
-                    required_subchannel: None,
-                }))),
+                body: Some(Body::DataProducerSendNotification(Box::new(
+                    SendNotification {
+                        ppid: 51,
+                        data: ID.as_bytes().to_vec(),
+                        subchannels: None,
+                        ignored_subchannel: None,
+                        required_subchannel: None,
+                    },
+                ))),
             })
         };
         assert_eq!(aliases.outward(send("other")), send("other"));

@@ -1,0 +1,289 @@
+//! What was decided for one cluster, whether or not Kubernetes and the pods know it already.
+//!
+//! The plan is made from it, and what it decides is noted here before it is carried out: so the next
+//! plan, a moment later, does not decide it again. After a restart it is filled from what the API
+//! server has.
+
+use crate::clock::since_1970;
+use crate::crd::{Phase, Session};
+use crate::names::DRAIN;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use mafalda_plan::{
+    Action, Drain, Generation, Home, NoPod, Observed, PodName, PodPhase, SessionName, SessionPhase,
+    Step,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// What was decided for one cluster.
+#[derive(Debug)]
+pub struct Book {
+    pub seats: HashMap<SessionName, Seat>,
+    pub pods: BTreeMap<PodName, Note>,
+    /// The number of the next pod.
+    pub next_ordinal: u64,
+    /// Since when this operator leads.
+    pub since: Duration,
+}
+
+/// What was decided for a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seat {
+    /// The Session's, so that one of the same name that comes later is another.
+    pub uid: String,
+    pub phase: SessionPhase,
+    pub generation: Generation,
+    pub home: Option<Home>,
+    pub waiting: Option<NoPod>,
+    /// Why it is where it is: a word and a sentence.
+    pub why: (String, String),
+    /// Goes up with each decision.
+    pub decided: u32,
+    /// The decision that the pod and the API server know of.
+    pub settled: u32,
+    /// When the operator learned of it.
+    pub met: Duration,
+    /// When the last decision was settled.
+    pub settled_at: Duration,
+    /// When its access token was written.
+    pub token_since: Duration,
+}
+
+/// What was decided for a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    pub drain: Option<Drain>,
+    /// When its last drain was taken back.
+    pub restored_at: Option<Duration>,
+    pub suspect: bool,
+    /// When it was to be made.
+    pub created: Duration,
+    /// Whether the API server has had it.
+    pub seen: bool,
+    /// When it was to be deleted.
+    pub deleted: Option<Duration>,
+    /// The media port of its first worker, as soon as it has one.
+    pub rtc_port: Option<u16>,
+}
+
+impl Book {
+    /// Empty, of an operator that leads since then.
+    pub fn new(since: Duration) -> Self {
+        Self {
+            seats: HashMap::new(),
+            pods: BTreeMap::new(),
+            next_ordinal: 0,
+            since,
+        }
+    }
+
+    /// Takes in a pod that the API server has, and what is written on it.
+    pub fn meet_pod(&mut self, pod: &Pod) {
+        let created = pod.creation_timestamp().as_ref().map(since_1970);
+        let written = || {
+            let drain = pod.annotations().get(DRAIN)?;
+            serde_json::from_str(drain).ok()
+        };
+        let note = self
+            .pods
+            .entry(pod.name_any().into())
+            .or_insert_with(|| Note {
+                drain: written(),
+                restored_at: None,
+                suspect: false,
+                created: created.unwrap_or_default(),
+                seen: true,
+                deleted: None,
+                rtc_port: None,
+            });
+        note.seen = true;
+    }
+
+    /// Forgets pods that the API server had and has no more.
+    pub fn keep_pods(&mut self, is_there: impl Fn(&PodName) -> bool) {
+        self.pods.retain(|name, note| !note.seen || is_there(name));
+    }
+
+    /// Takes in a Session of the API server. `false` if it has to wait: pods still run one of the same
+    /// name that was deleted.
+    pub fn meet_session(&mut self, session: &Session, still_runs: bool, now: Duration) -> bool {
+        let uid = session.uid().unwrap_or_default();
+        let name = SessionName::from(session.name_any());
+        let before = self.seats.get(&name);
+        if before.is_some_and(|seat| seat.uid == uid) {
+            return true;
+        }
+        if before.is_some() && still_runs {
+            return false;
+        }
+        let last = before.map(|seat| seat.generation).unwrap_or_default();
+        let seat = written(session, uid, last, now);
+        if let Some(home) = &seat.home {
+            // Names of pods that are gone are not given again either.
+            let ordinal = home.pod.as_str().rsplit('-').next();
+            let ordinal = ordinal.and_then(|ordinal| ordinal.parse::<u64>().ok());
+            let next = ordinal.map_or(0, |ordinal| ordinal.saturating_add(1));
+            self.next_ordinal = self.next_ordinal.max(next);
+        }
+        self.seats.insert(name, seat);
+        true
+    }
+
+    /// Notes what a plan decided. `after` is what was observed, with the actions applied.
+    pub fn note(&mut self, actions: &[Action], after: &Observed) {
+        self.next_ordinal = after.cluster.next_ordinal;
+        for pod in &after.pods {
+            let fresh = Note {
+                drain: None,
+                restored_at: None,
+                suspect: false,
+                created: pod.created,
+                seen: false,
+                deleted: None,
+                rtc_port: None,
+            };
+            let note = self.pods.entry(pod.name.clone()).or_insert(fresh);
+            note.drain = pod.drain;
+            note.restored_at = pod.restored_at;
+            note.suspect = pod.suspect;
+        }
+        for session in &after.sessions {
+            if let Some(seat) = self.seats.get_mut(&session.name) {
+                seat.phase = session.phase;
+                seat.generation = session.generation;
+                seat.home.clone_from(&session.home);
+                seat.waiting = session.waiting;
+            }
+        }
+        for action in actions {
+            match &action.step {
+                Step::DeletePod { pod } => {
+                    if let Some(note) = self.pods.get_mut(pod) {
+                        note.deleted = Some(after.now);
+                    }
+                }
+                Step::PlaceSession { session, .. }
+                | Step::MoveSession { session, .. }
+                | Step::AdoptSession { session, .. }
+                | Step::HoldSession { session }
+                | Step::ExpireSession { session } => {
+                    if let Some(seat) = self.seats.get_mut(session) {
+                        seat.decided += 1;
+                        seat.why = (action.reason.name().to_owned(), action.reason.to_string());
+                    }
+                }
+                Step::CreatePod { .. }
+                | Step::CordonPod { .. }
+                | Step::DrainPod { .. }
+                | Step::CancelDrain { .. }
+                | Step::MarkSuspect { .. }
+                | Step::ClearSuspect { .. }
+                | Step::FenceSession { .. } => {}
+            }
+        }
+    }
+
+    /// Notes that the pod did not take the session: another generation has to be placed.
+    pub fn unseat(&mut self, session: &SessionName, decision: u32) {
+        if let Some(seat) = self.seats.get_mut(session)
+            && seat.decided == decision
+        {
+            seat.home = None;
+            seat.phase = SessionPhase::Pending;
+            seat.waiting = None;
+        }
+    }
+
+    /// Notes that the pod and the API server know a decision.
+    pub fn settle(&mut self, session: &SessionName, decision: u32, now: Duration) {
+        if let Some(seat) = self.seats.get_mut(session) {
+            seat.settled = seat.settled.max(decision);
+            seat.settled_at = now;
+            if seat.phase == SessionPhase::Active {
+                seat.token_since = now;
+            }
+        }
+    }
+
+    /// Lets every session's Secret be written again: the authority in it is another.
+    pub fn renew_access(&mut self) {
+        for seat in self.seats.values_mut() {
+            seat.decided += u32::from(seat.phase == SessionPhase::Active);
+        }
+    }
+
+    /// Whether a session that counts has this pod as its home.
+    pub fn is_home(&self, pod: &PodName) -> bool {
+        let here = |seat: &Seat| {
+            seat.phase != SessionPhase::Ended
+                && seat.home.as_ref().is_some_and(|home| home.pod == *pod)
+        };
+        self.seats.values().any(here)
+    }
+}
+
+/// What the status of a Session says was decided.
+fn written(session: &Session, uid: String, last: Generation, now: Duration) -> Seat {
+    let status = session.status.clone().unwrap_or_default();
+    let placed = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Placed");
+    let since = placed.map_or(now, |placed| since_1970(&placed.last_transition_time));
+    let phase = match status.phase {
+        Some(Phase::Active) => SessionPhase::Active,
+        Some(Phase::Ended) => SessionPhase::Ended,
+        Some(Phase::Pending | Phase::Recovering) | None => SessionPhase::Pending,
+    };
+    let message = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready");
+    Seat {
+        uid,
+        phase,
+        generation: Generation(status.generation.unwrap_or_default()).max(last),
+        home: status.home_pod.map(|pod| Home {
+            pod: pod.into(),
+            since,
+        }),
+        waiting: None,
+        why: (
+            status.last_reason.unwrap_or_default(),
+            message
+                .map(|message| message.message.clone())
+                .unwrap_or_default(),
+        ),
+        decided: 0,
+        settled: 0,
+        met: now,
+        settled_at: now,
+        token_since: since,
+    }
+}
+
+/// Since when a pod that was asked to end was asked.
+pub fn terminating_since(pod: &Pod, note: &Note) -> Option<Duration> {
+    let asked = pod.metadata.deletion_timestamp.as_ref().map(|time| {
+        let grace = pod
+            .metadata
+            .deletion_grace_period_seconds
+            .unwrap_or_default();
+        since_1970(time).saturating_sub(Duration::from_secs(u64::try_from(grace).unwrap_or(0)))
+    });
+    asked.or(note.deleted)
+}
+
+/// What Kubernetes says of a pod.
+pub fn phase_of(pod: &Pod, node_is_gone: bool) -> PodPhase {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    if node_is_gone || matches!(phase, Some("Failed" | "Succeeded")) {
+        PodPhase::Failed
+    } else {
+        PodPhase::Running
+    }
+}

@@ -1,0 +1,364 @@
+//! One task for each MafaldaCluster: it looks, plans, notes what was decided and has it done; when
+//! something changed, and each second.
+
+use super::jobs::{Job, Key, Settle, due, ip_of};
+use super::perform::{Error, Performer, apply_disruption_budget};
+use super::status::{UTILIZATION_SECONDS, status};
+use crate::book::Book;
+use crate::clock::Clock;
+use crate::crd::MafaldaCluster;
+use crate::events::{About, Events, of_cluster, of_session, told};
+use crate::index::Index;
+use crate::metrics::Metrics;
+use crate::observe::Look;
+use crate::pod_api::client::Error as PodError;
+use crate::pod_api::listen::listen;
+use crate::pod_api::{Access, Client as Pods, Hearing};
+use crate::secrets::{Kept, keep};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Client, ResourceExt};
+use mafalda_plan::{Action, Observed, SessionName, Timing, plan};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// A plan is made this often at least.
+const TURN: Duration = Duration::from_secs(1);
+/// Changes that come together are planned together.
+const TOGETHER: Duration = Duration::from_millis(5);
+/// How often the Secrets are looked at.
+const SECRETS: Duration = Duration::from_secs(600);
+/// How long what was done may take to come back from the API server or the pod.
+const ECHO: Duration = Duration::from_secs(1);
+/// The longest wait after a failure.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// What all clusters share.
+#[derive(Clone)]
+pub struct Shared {
+    pub client: Client,
+    pub index: Index,
+    pub default_image: Arc<str>,
+    pub timing: Timing,
+    pub metrics: Metrics,
+    pub events: Arc<Events>,
+    pub clock: Clock,
+    /// Requests that are under way at the same time at most.
+    pub requests: Arc<Semaphore>,
+}
+
+/// Keeps one cluster as its resource says. Returns when that is gone.
+pub async fn run(shared: Shared, namespace: String, name: String) {
+    let mut actor = Actor {
+        book: Book::new(shared.clock.now()),
+        hearing: Hearing::default(),
+        listeners: HashMap::new(),
+        tasks: JoinSet::new(),
+        attempts: HashMap::new(),
+        jobs: JoinSet::new(),
+        kept: None,
+        kept_at: Instant::now(),
+        measured: Duration::ZERO,
+        performer: None,
+        shared,
+        namespace,
+        name,
+    };
+    actor.run().await;
+}
+
+/// How often something was tried, and when it may be again.
+struct Attempt {
+    under_way: bool,
+    failures: u32,
+    not_before: Instant,
+}
+
+struct Actor {
+    shared: Shared,
+    namespace: String,
+    name: String,
+    book: Book,
+    hearing: Hearing,
+    /// Who listens to which pod, by its uid.
+    listeners: HashMap<String, (IpAddr, AbortHandle)>,
+    tasks: JoinSet<()>,
+    attempts: HashMap<Key, Attempt>,
+    jobs: JoinSet<(Job, Result<(), Error>)>,
+    kept: Option<Kept>,
+    kept_at: Instant,
+    /// When utilization was written last.
+    measured: Duration,
+    performer: Option<Performer>,
+}
+
+impl Actor {
+    async fn run(&mut self) {
+        let mut changes = self.shared.index.changes();
+        let mut took = Duration::ZERO;
+        while let Some(cluster) = self.shared.index.cluster(&self.namespace, &self.name) {
+            let begun = Instant::now();
+            let trouble = self.secrets(&cluster).await.err();
+            self.turn(&cluster, trouble.as_deref()).await;
+            took = took.max(begun.elapsed());
+            // Half of the time at most goes into planning.
+            sleep(took.max(TOGETHER)).await;
+            took = begun.elapsed() / 4;
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = self.hearing.news() => {}
+                Some(done) = self.jobs.join_next() => {
+                    if let Ok((job, result)) = done {
+                        self.done(job, result);
+                    }
+                }
+                () = sleep_until(begun + TURN) => {}
+            }
+            changes.mark_unchanged();
+            while let Some(done) = self.jobs.try_join_next() {
+                if let Ok((job, result)) = done {
+                    self.done(job, result);
+                }
+            }
+        }
+    }
+
+    /// Sees to keys and certificates.
+    ///
+    /// # Errors
+    /// A sentence for the cluster's condition.
+    async fn secrets(&mut self, cluster: &MafaldaCluster) -> Result<(), String> {
+        if self.performer.is_some() && self.kept_at.elapsed() < SECRETS {
+            return Ok(());
+        }
+        let now = self.shared.clock.now();
+        let client = &self.shared.client;
+        let kept = keep(client, cluster, now)
+            .await
+            .map_err(|error| error.to_string())?;
+        apply_disruption_budget(client, cluster)
+            .await
+            .map_err(|error| error.to_string())?;
+        self.kept_at = Instant::now();
+        if self.kept.as_ref() == Some(&kept) {
+            return Ok(());
+        }
+        let access = Access::new(&self.name, &kept.token_key, &kept.authorities);
+        let access = access.map_err(|error| error.to_string())?;
+        if self.kept.is_some() {
+            self.book.renew_access();
+        }
+        self.performer = Some(Performer {
+            client: client.clone(),
+            pods: Pods::new(Arc::new(access)),
+            authorities: kept.authorities.as_str().into(),
+            default_image: self.shared.default_image.clone(),
+            metrics: self.shared.metrics.clone(),
+            clock: self.shared.clock,
+        });
+        self.kept = Some(kept);
+        // They begin anew with what is good now.
+        for (_, (_, listener)) in self.listeners.drain() {
+            listener.abort();
+        }
+        Ok(())
+    }
+
+    async fn turn(&mut self, cluster: &Arc<MafaldaCluster>, trouble: Option<&str>) {
+        let index = self.shared.index.clone();
+        let (namespace, name) = (&self.namespace, &self.name);
+        let pods = index.pods_of(namespace, name);
+        let sessions = index.sessions_of(namespace, name);
+        let services = index.services_of(namespace, name);
+        self.listen_to(&pods);
+        let nodes: HashMap<String, Arc<Node>> = index
+            .nodes()
+            .into_iter()
+            .map(|node| (node.name_any(), node))
+            .collect();
+        let services = services.into_iter().map(|s| (s.name_any(), s)).collect();
+        let heard = self.hearing.all();
+        let default_image = self.shared.default_image.clone();
+        let look = Look {
+            cluster,
+            default_image: &default_image,
+            pods: &pods,
+            sessions: &sessions,
+            nodes: &nodes,
+            services: &services,
+            heard: &heard,
+            timing: self.shared.timing,
+            now: self.shared.clock.now(),
+        };
+        let observed = look.observe(&mut self.book);
+        let Some((observed, actions)) = self.plan(observed, trouble.is_some()).await else {
+            return;
+        };
+        self.book.note(&actions, &observed);
+        let mut jobs = due(&look, &observed, &mut self.book, &actions);
+        let measured = look.now.saturating_sub(self.measured).as_secs() >= UTILIZATION_SECONDS;
+        let status = status(&look, &observed, &self.book, trouble, measured);
+        if measured {
+            self.measured = look.now;
+        }
+        if cluster.status.as_ref() != Some(&status) {
+            jobs.push(Job::Status(Box::new(status)));
+        }
+        self.tell(cluster, &look, &actions);
+        for job in jobs {
+            self.start(cluster, job);
+        }
+    }
+
+    /// Plans beside the other tasks: a large cluster takes a while. Without Secrets nothing is
+    /// decided, as nothing could be done.
+    async fn plan(&self, mut observed: Observed, idle: bool) -> Option<(Observed, Vec<Action>)> {
+        if idle || self.performer.is_none() {
+            return Some((observed, Vec::new()));
+        }
+        let begun = Instant::now();
+        let planned = tokio::task::spawn_blocking(move || {
+            let actions = plan(&observed);
+            observed.apply(&actions);
+            (observed, actions)
+        });
+        let (observed, actions) = planned.await.ok()?;
+        let metrics = &self.shared.metrics;
+        metrics.planned(&self.namespace, &observed, &actions, begun.elapsed());
+        Some((observed, actions))
+    }
+
+    /// Starts and ends listeners, so that each pod with an address has one.
+    fn listen_to(&mut self, pods: &[Arc<Pod>]) {
+        let Some(performer) = &self.performer else {
+            return;
+        };
+        let there: HashMap<String, IpAddr> = pods
+            .iter()
+            .filter_map(|pod| Some((pod.uid()?, ip_of(pod)?)))
+            .collect();
+        self.listeners.retain(|uid, (ip, listener)| {
+            let stays = there.get(uid) == Some(ip);
+            if !stays {
+                listener.abort();
+            }
+            stays
+        });
+        let uids: std::collections::HashSet<String> =
+            pods.iter().filter_map(|pod| pod.uid()).collect();
+        self.hearing.keep(|uid| uids.contains(uid));
+        for (uid, ip) in there {
+            if !self.listeners.contains_key(&uid) {
+                let listener = listen(
+                    performer.pods.clone(),
+                    uid.clone(),
+                    ip,
+                    self.hearing.clone(),
+                    self.shared.clock,
+                );
+                self.listeners.insert(uid, (ip, self.tasks.spawn(listener)));
+            }
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Logs what was decided, and writes events of it.
+    fn tell(&mut self, cluster: &MafaldaCluster, look: &Look<'_>, actions: &[Action]) {
+        for action in actions {
+            let (cluster_name, reason) = (&self.name, action.reason.name());
+            tracing::info!(cluster = %cluster_name, step = ?action.step, reason, "{}", action.reason);
+            let Some((about, kind, _)) = told(action) else {
+                continue;
+            };
+            if !self.shared.events.allow() {
+                continue;
+            }
+            let regarding = match about {
+                About::Cluster => Some(of_cluster(cluster)),
+                About::Session(name) => look
+                    .sessions
+                    .iter()
+                    .find(|session| session.name_any() == name)
+                    .map(|session| of_session(session)),
+            };
+            if let Some(regarding) = regarding {
+                let (events, action) = (self.shared.events.clone(), action.clone());
+                self.tasks.spawn(async move {
+                    events.publish(regarding, &action, kind).await;
+                });
+            }
+        }
+    }
+
+    /// Starts a job, unless it is under way or failed a moment ago.
+    fn start(&mut self, cluster: &Arc<MafaldaCluster>, job: Job) {
+        let Some(performer) = self.performer.clone() else {
+            return;
+        };
+        let now = Instant::now();
+        let attempt = self.attempts.entry(job.key()).or_insert(Attempt {
+            under_way: false,
+            failures: 0,
+            not_before: now,
+        });
+        if attempt.under_way || attempt.not_before > now {
+            return;
+        }
+        attempt.under_way = true;
+        let (cluster, requests) = (cluster.clone(), self.shared.requests.clone());
+        self.jobs.spawn(async move {
+            let _turn = requests.acquire().await;
+            let result = performer.perform(&cluster, &job).await;
+            (job, result)
+        });
+    }
+
+    fn done(&mut self, job: Job, result: Result<(), Error>) {
+        self.shared.metrics.performed(result.is_ok());
+        let now = Instant::now();
+        self.attempts
+            .retain(|_, attempt| attempt.under_way || attempt.not_before + LONGEST > now);
+        if let Some(attempt) = self.attempts.get_mut(&job.key()) {
+            attempt.under_way = false;
+            attempt.failures = if result.is_ok() {
+                0
+            } else {
+                attempt.failures + 1
+            };
+            attempt.not_before = now + pause(attempt.failures);
+        }
+        match (&job, result) {
+            (Job::Settle(settle), Ok(())) => {
+                let name = SessionName::from(settle.session.name_any());
+                let now = self.shared.clock.now();
+                self.book.settle(&name, settle.seat.decided, now);
+            }
+            (Job::Settle(settle), Err(Error::Pod(PodError::Refused { code, message }))) => {
+                self.refused(settle, &code, &message);
+            }
+            (_, Ok(())) => {}
+            (_, Err(error)) => {
+                tracing::warn!(cluster = %self.name, ?job, %error, "not done, and due again");
+            }
+        }
+    }
+
+    /// The pod drains or knows a later generation: the session is placed anew with the next one.
+    fn refused(&mut self, settle: &Settle, code: &str, message: &str) {
+        let name = SessionName::from(settle.session.name_any());
+        tracing::info!(session = %name, code, "a pod did not take the session: {message}");
+        self.book.unseat(&name, settle.seat.decided);
+    }
+}
+
+/// How long to wait after so many failures; after none, until what was done shows.
+fn pause(failures: u32) -> Duration {
+    match failures {
+        0 => ECHO,
+        1.. => (Duration::from_millis(125) * 2u32.saturating_pow(failures.min(8))).min(LONGEST),
+    }
+}

@@ -1,0 +1,319 @@
+//! What is to be done so that Kubernetes and the pods are as was decided: the difference of the two.
+//! Pure.
+
+use crate::book::{Book, Note, Seat};
+use crate::crd::{MafaldaClusterStatus, Phase, Session};
+use crate::media_pod::{manifest, ports};
+use crate::names::{DRAIN, OCCUPIED, RTC_PORT, SAFE_TO_EVICT};
+use crate::observe::{Look, session_of};
+use crate::pod_api::report;
+use crate::session::access;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use mafalda_plan::{Action, Drain, DrainPhase, Observed, PodName, SessionName, SessionPhase, Step};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a status is given to come back from the API server before it is written again.
+const ECHO: Duration = Duration::from_secs(5);
+/// How often a session's counts are written at most.
+const COUNTS: Duration = Duration::from_secs(30);
+
+/// One thing to do. Doing it twice is harmless.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Apply a pod and its Service.
+    CreatePod {
+        name: String,
+        rtc_port: u16,
+        workers: u16,
+    },
+    /// Apply the Service of a pod that exists.
+    ExposePod {
+        name: String,
+        uid: String,
+        rtc_port: u16,
+        workers: u16,
+    },
+    /// Write down the address that a pod waits for.
+    TellAddress {
+        pod: String,
+        uid: String,
+        addresses: Vec<String>,
+    },
+    /// Change labels and annotations of a pod.
+    MarkPod {
+        pod: String,
+        patch: Value,
+    },
+    /// Tell a pod how far it is to drain.
+    DrainPod {
+        pod: String,
+        ip: IpAddr,
+        phase: report::Phase,
+        deadline: Duration,
+    },
+    DeletePod {
+        pod: String,
+        uid: String,
+    },
+    /// End a session on a pod where it should not be.
+    Fence {
+        pod: String,
+        ip: IpAddr,
+        session: String,
+        generation: u64,
+    },
+    /// Tell the pod and the API server what was decided for a session.
+    Settle(Box<Settle>),
+    /// Write the cluster's status.
+    Status(Box<MafaldaClusterStatus>),
+}
+
+/// What was decided for a session.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    pub session: Arc<Session>,
+    pub seat: Seat,
+    /// Its home pod's address.
+    pub pod: Option<IpAddr>,
+    pub participants: Option<u32>,
+}
+
+/// Jobs with the same key are not done at the same time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(&'static str, String, u64);
+
+impl Job {
+    /// What it is about.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::CreatePod { name, .. } => Key("create", name.clone(), 0),
+            Self::ExposePod { name, .. } => Key("expose", name.clone(), 0),
+            Self::TellAddress { pod, .. } => Key("address", pod.clone(), 0),
+            Self::MarkPod { pod, .. } => Key("mark", pod.clone(), 0),
+            Self::DrainPod { pod, .. } => Key("drain", pod.clone(), 0),
+            Self::DeletePod { pod, .. } => Key("delete", pod.clone(), 0),
+            Self::Fence {
+                pod,
+                session,
+                generation,
+                ..
+            } => Key("fence", format!("{pod}/{session}"), *generation),
+            // A later decision does not wait for a pod that does not answer.
+            Self::Settle(settle) => Key(
+                "settle",
+                settle.session.name_any(),
+                settle.seat.decided.into(),
+            ),
+            Self::Status(_) => Key("status", String::new(), 0),
+        }
+    }
+}
+
+/// The address of a pod's API.
+pub fn ip_of(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+}
+
+/// All that is to be done after a plan.
+pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Action]) -> Vec<Job> {
+    let there: HashMap<PodName, &Arc<Pod>> = look
+        .pods
+        .iter()
+        .map(|pod| (pod.name_any().into(), pod))
+        .collect();
+    let mut jobs = Vec::new();
+    create_pods(look, book, &mut jobs);
+    for planned in &observed.pods {
+        if let (Some(pod), Some(note)) = (there.get(&planned.name), book.pods.get(&planned.name)) {
+            let occupied = book.is_home(&planned.name) || !planned.sessions.is_empty();
+            jobs.extend(mark(pod, note, occupied || planned.anonymous > 0));
+            jobs.extend(tell_address(look, pod));
+            jobs.extend(expose(look, pod));
+            jobs.extend(drain(look, pod, planned));
+            jobs.extend(delete(pod, note));
+        }
+    }
+    for action in actions {
+        if let Step::FenceSession {
+            pod,
+            session,
+            generation,
+        } = &action.step
+            && let Some(ip) = there.get(pod).and_then(|pod| ip_of(pod))
+        {
+            jobs.push(Job::Fence {
+                pod: pod.to_string(),
+                ip,
+                session: session.to_string(),
+                generation: generation.0,
+            });
+        }
+    }
+    for session in look.sessions {
+        let name = SessionName::from(session.name_any());
+        let seat = book.seats.get(&name);
+        let uid = session.metadata.uid.as_ref();
+        if let Some(seat) = seat.filter(|seat| uid == Some(&seat.uid)) {
+            let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
+            jobs.extend(settle(look, session, seat, home.copied()));
+        }
+    }
+    jobs
+}
+
+/// Pods that were decided on and are not there yet. Each takes its ports.
+fn create_pods(look: &Look<'_>, book: &mut Book, jobs: &mut Vec<Job>) {
+    let workers = look.workers_per_pod();
+    let written = |pod: &Arc<Pod>| pod.annotations().get(RTC_PORT)?.parse().ok();
+    let mut taken: Vec<u16> = look.pods.iter().filter_map(written).collect();
+    let coming = book.pods.values().filter(|note| !note.seen);
+    taken.extend(coming.filter_map(|note| note.rtc_port));
+    let exposure = &look.cluster.spec.exposure;
+    for (name, note) in &mut book.pods {
+        if note.seen || note.deleted.is_some() {
+            continue;
+        }
+        if note.rtc_port.is_none() {
+            note.rtc_port = ports::first_port(exposure.type_, exposure.port_range, workers, &taken);
+            taken.extend(note.rtc_port);
+        }
+        if let Some(rtc_port) = note.rtc_port {
+            jobs.push(Job::CreatePod {
+                name: name.to_string(),
+                rtc_port,
+                workers,
+            });
+        }
+    }
+    // A pod that was given up before it was made is no more to be thought of.
+    book.pods
+        .retain(|_, note| note.seen || note.deleted.is_none());
+}
+
+/// The labels and annotations that a pod should have and has not.
+fn mark(pod: &Pod, note: &Note, occupied: bool) -> Option<Job> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let drain = note
+        .drain
+        .and_then(|drain| serde_json::to_string(&drain).ok());
+    let occupied = occupied.then_some("true");
+    let safe = occupied.map(|_| "false");
+    let label = pod.labels().get(OCCUPIED).map(String::as_str);
+    let annotation = |key| pod.annotations().get(key).map(String::as_str);
+    let differs = label != occupied
+        || annotation(SAFE_TO_EVICT) != safe
+        || annotation(DRAIN) != drain.as_deref();
+    differs.then(|| Job::MarkPod {
+        pod: pod.name_any(),
+        patch: json!({"metadata": {
+            "labels": {OCCUPIED: occupied},
+            "annotations": {SAFE_TO_EVICT: safe, DRAIN: drain},
+        }}),
+    })
+}
+
+/// The address that a pod waits for before its container starts.
+fn tell_address(look: &Look<'_>, pod: &Pod) -> Option<Job> {
+    let waits = manifest::waits_for_address(&look.cluster.spec);
+    if !waits || crate::observe::started(pod).is_some() || look.heard_of(pod).is_some() {
+        return None;
+    }
+    Some(Job::TellAddress {
+        pod: pod.name_any(),
+        uid: pod.uid()?,
+        addresses: look.addresses_of(pod).ok()?,
+    })
+}
+
+fn expose(look: &Look<'_>, pod: &Pod) -> Option<Job> {
+    use crate::crd::ExposureType;
+    let exposure = look.cluster.spec.exposure.type_;
+    let has_service = matches!(
+        exposure,
+        ExposureType::NodePort | ExposureType::LoadBalancer
+    );
+    if !has_service || look.services.contains_key(&pod.name_any()) {
+        return None;
+    }
+    let written = |key| pod.annotations().get(key)?.parse().ok();
+    Some(Job::ExposePod {
+        name: pod.name_any(),
+        uid: pod.uid()?,
+        rtc_port: written(RTC_PORT)?,
+        workers: written(crate::names::WORKERS)?,
+    })
+}
+
+/// What a pod should know of its drain and does not.
+fn drain(look: &Look<'_>, pod: &Pod, planned: &mafalda_plan::Pod) -> Option<Job> {
+    let heard = look.heard_of(pod)?;
+    // It drains by itself when it is asked to end.
+    if !planned.is_running() {
+        return None;
+    }
+    let wanted = match planned.drain {
+        None => report::Phase::Active,
+        Some(Drain {
+            phase: DrainPhase::Cordoned,
+            ..
+        }) => report::Phase::Cordoned,
+        Some(Drain {
+            phase: DrainPhase::Draining,
+            ..
+        }) => report::Phase::Draining,
+    };
+    let limit = Duration::from_secs(look.cluster.spec.drain_deadline_seconds.into());
+    let end = planned.drain.map_or(look.now, |drain| drain.since + limit);
+    (heard.report.drain.phase != wanted).then_some(Job::DrainPod {
+        pod: pod.name_any(),
+        ip: ip_of(pod)?,
+        phase: wanted,
+        deadline: end.saturating_sub(look.now),
+    })
+}
+
+fn delete(pod: &Pod, note: &Note) -> Option<Job> {
+    note.deleted?;
+    let asked = pod.metadata.deletion_timestamp.is_some();
+    (!asked).then_some(Job::DeletePod {
+        pod: pod.name_any(),
+        uid: pod.uid()?,
+    })
+}
+
+/// What the pod or the API server does not know of a session.
+fn settle(
+    look: &Look<'_>,
+    session: &Arc<Session>,
+    seat: &Seat,
+    home: Option<&Arc<Pod>>,
+) -> Option<Job> {
+    let heard = home.and_then(|pod| look.heard_of(pod));
+    let said = heard.and_then(|heard| session_of(heard, &session.name_any()));
+    let participants = said.and_then(|said| said.participants);
+    let status = session.status.clone().unwrap_or_default();
+    let age = look.now.saturating_sub(seat.settled_at);
+    let active = seat.phase == SessionPhase::Active;
+    let written = status.generation.unwrap_or_default() == seat.generation.0
+        && (status.phase == Some(Phase::Active)) == active;
+    let counts = active && participants.is_some() && participants != status.participants;
+    let due = seat.decided > seat.settled
+        || (seat.decided > 0 && !written && age >= ECHO)
+        || (counts && age >= COUNTS)
+        || (active && access::is_due(seat.token_since, look.now));
+    due.then(|| {
+        Job::Settle(Box::new(Settle {
+            session: session.clone(),
+            seat: seat.clone(),
+            pod: home.and_then(|pod| ip_of(pod)),
+            participants,
+        }))
+    })
+}

@@ -1,0 +1,6 @@
+//! One MafaldaCluster: looking, planning, doing.
+
+pub mod actor;
+pub mod jobs;
+pub mod perform;
+pub mod status;

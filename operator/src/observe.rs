@@ -1,0 +1,359 @@
+//! What the API server and the pods say, and what was decided, as the plan takes it. Pure.
+
+use crate::book::{Book, Note, Seat, phase_of, terminating_since};
+use crate::clock::since_1970;
+use crate::crd::{MafaldaCluster, Session};
+use crate::media_pod::address::{self, Unknown};
+use crate::media_pod::{manifest, workers};
+use crate::names::{DRAIN_REQUESTED, REVISION, WORKERS};
+use crate::pod_api::{Heard, report};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::ResourceExt;
+use mafalda_plan as plan;
+use mafalda_plan::{Generation, Hosted, Observed, PodPhase, SessionName, SessionPhase};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+const REGION: &str = "topology.kubernetes.io/region";
+
+/// All that one look at a cluster takes in.
+pub struct Look<'a> {
+    pub cluster: &'a MafaldaCluster,
+    pub default_image: &'a str,
+    /// Its pods.
+    pub pods: &'a [Arc<Pod>],
+    /// Its Sessions.
+    pub sessions: &'a [Arc<Session>],
+    pub nodes: &'a HashMap<String, Arc<Node>>,
+    /// Its pods' Services, by the pod's name.
+    pub services: &'a HashMap<String, Arc<Service>>,
+    /// What its pods said, by their uid.
+    pub heard: &'a HashMap<String, Heard>,
+    pub timing: plan::Timing,
+    pub now: Duration,
+}
+
+impl Look<'_> {
+    /// How many workers a pod that is made now runs.
+    pub fn workers_per_pod(&self) -> u16 {
+        let nodes: Vec<_> = self.nodes.values().cloned().collect();
+        workers::per_pod(&self.cluster.spec, &nodes)
+    }
+
+    /// The node that the pod runs on.
+    pub fn node_of(&self, pod: &Pod) -> Option<&Arc<Node>> {
+        let name = pod.spec.as_ref()?.node_name.as_ref()?;
+        self.nodes.get(name)
+    }
+
+    /// The addresses that clients are told for a pod.
+    ///
+    /// # Errors
+    /// Why one is not known.
+    pub fn addresses_of(&self, pod: &Pod) -> Result<Vec<String>, Unknown> {
+        let node = self.node_of(pod).map(Arc::as_ref);
+        let service = self.services.get(&pod.name_any()).map(Arc::as_ref);
+        address::resolve(&self.cluster.spec, pod, node, service)
+    }
+
+    /// What the pod said, if it is the one that said it.
+    pub fn heard_of(&self, pod: &Pod) -> Option<&Heard> {
+        self.heard.get(pod.metadata.uid.as_ref()?)
+    }
+
+    /// Brings the book up to date, and puts together what to decide on.
+    pub fn observe(&self, book: &mut Book) -> Observed {
+        for pod in self.pods {
+            book.meet_pod(pod);
+        }
+        let there: HashMap<plan::PodName, &Arc<Pod>> = self
+            .pods
+            .iter()
+            .map(|pod| (pod.name_any().into(), pod))
+            .collect();
+        book.keep_pods(|name| there.contains_key(name));
+        let sessions = self.meet_sessions(book);
+        let pods = book
+            .pods
+            .iter()
+            .map(|(name, note)| match there.get(name) {
+                Some(pod) => self.pod(book, pod, note),
+                None => self.starting(name, note),
+            })
+            .collect();
+        let mut observed = Observed {
+            cluster: self.settings(book),
+            pods,
+            sessions: Vec::new(),
+            now: self.now,
+        };
+        observed.sessions = sessions
+            .iter()
+            .map(|(session, seat)| {
+                let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
+                let heard = home.and_then(|home| self.heard_of(home));
+                self.session(session, seat, heard, &observed.pods)
+            })
+            .collect();
+        observed
+    }
+
+    fn settings(&self, book: &Book) -> plan::Cluster {
+        let spec = &self.cluster.spec;
+        plan::Cluster {
+            name: self.cluster.name_any().into(),
+            pool: plan::Pool {
+                min: spec.pool.min,
+                max: spec.pool.max,
+                spare: spec.pool.spare,
+            },
+            workers_per_pod: self.workers_per_pod().into(),
+            watermark: f64::from(spec.watermark_percent) / 100.0,
+            revision: manifest::revision(self.cluster, self.default_image),
+            drain_deadline: Duration::from_secs(spec.drain_deadline_seconds.into()),
+            next_ordinal: book.next_ordinal,
+            timing: self.timing,
+        }
+    }
+
+    /// The Sessions that are decided on, each with its seat.
+    fn meet_sessions<'s>(&'s self, book: &mut Book) -> Vec<(&'s Arc<Session>, Seat)> {
+        let running: std::collections::HashSet<&str> = self
+            .heard
+            .values()
+            .flat_map(|heard| heard.report.sessions.iter())
+            .map(|session| session.name.as_str())
+            .collect();
+        let mut met = Vec::with_capacity(self.sessions.len());
+        for session in self.sessions {
+            let name = session.name_any();
+            if session.metadata.deletion_timestamp.is_none()
+                && book.meet_session(session, running.contains(name.as_str()), self.now)
+            {
+                let seat = book.seats[&SessionName::from(name)].clone();
+                met.push((session, seat));
+            }
+        }
+        met
+    }
+
+    /// A Session, with what was heard of its home pod.
+    fn session(
+        &self,
+        session: &Session,
+        seat: &Seat,
+        home: Option<&Heard>,
+        pods: &[plan::Pod],
+    ) -> plan::Session {
+        let spec = &session.spec;
+        let seconds = |seconds: Option<u32>| seconds.map(|s| Duration::from_secs(s.into()));
+        let labels = &spec.placement.node_labels;
+        let has = |pod: &plan::Pod| {
+            labels
+                .iter()
+                .all(|(key, value)| pod.node_labels.get(key) == Some(value))
+        };
+        // A hint, not a condition: what no pod can fulfil is not asked for.
+        let wanted = if !labels.is_empty() && pods.iter().any(has) {
+            labels.clone()
+        } else {
+            BTreeMap::new()
+        };
+        let name = session.name_any();
+        plan::Session {
+            name: name.as_str().into(),
+            expected_participants: Some(spec.expected_participants),
+            max_participants: Some(spec.max_participants),
+            // Its pods do not share it yet: all of it is its home pod's.
+            max_pods: 1,
+            hints: plan::Hints {
+                region: spec.placement.region.as_deref().map(Into::into),
+                node_labels: wanted,
+                mediasoup: None,
+            },
+            time_to_live: plan::TimeToLive {
+                empty: seconds(spec.lifetime.empty_seconds),
+                total: seconds(spec.lifetime.total_seconds),
+            },
+            created: session
+                .creation_timestamp()
+                .as_ref()
+                .map(since_1970)
+                .unwrap_or(self.now),
+            empty_since: home
+                .and_then(|home| session_of(home, &name)?.empty_since)
+                .map(Duration::from_secs),
+            phase: seat.phase,
+            generation: seat.generation,
+            home: seat.home.clone(),
+            waiting: seat.waiting,
+        }
+    }
+
+    fn pod(&self, book: &Book, pod: &Pod, note: &Note) -> plan::Pod {
+        let node = self.node_of(pod);
+        let placed_on = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let node_labels = node.map(|node| node.labels().clone()).unwrap_or_default();
+        let cordoned = node
+            .and_then(|node| node.spec.as_ref()?.unschedulable)
+            .unwrap_or(false);
+        let requested = pod
+            .annotations()
+            .get(DRAIN_REQUESTED)
+            .is_some_and(|on| on == "true");
+        let addresses = self.addresses_of(pod);
+        let view = self.view(book, pod, addresses.as_ref().err());
+        plan::Pod {
+            name: pod.name_any().into(),
+            node: placed_on.as_deref().map(Into::into),
+            region: node_labels.get(REGION).map(|region| region.as_str().into()),
+            node_labels,
+            revision: pod
+                .labels()
+                .get(REVISION)
+                .cloned()
+                .unwrap_or_default()
+                .into(),
+            mediasoup: view.mediasoup,
+            cpu: view.cpu,
+            phase: phase_of(pod, placed_on.is_some() && node.is_none()),
+            created: note.created,
+            terminating_since: terminating_since(pod, note),
+            ready_since: view.ready_since,
+            address_known: addresses.is_ok(),
+            drain_requested: cordoned || requested,
+            drain: note.drain,
+            restored_at: note.restored_at,
+            suspect: note.suspect,
+            last_seen: view.last_seen,
+            sessions: view.sessions,
+            anonymous: view.anonymous,
+        }
+    }
+
+    /// How the pod itself is.
+    fn view(&self, book: &Book, pod: &Pod, unknown: Option<&Unknown>) -> View {
+        let started = started(pod);
+        match (self.heard_of(pod), started, unknown) {
+            (Some(heard), ..) => View::heard(heard, started),
+            // It waits for an address that does not come: the plan knows such pods as ready.
+            (None, None, Some(Unknown::Missing(_))) => View {
+                ready_since: Some(self.now),
+                last_seen: Some(self.now),
+                ..View::silent(workers_of(pod))
+            },
+            // It was there before this operator, which has not heard it yet: what is written is
+            // believed.
+            (None, Some(started), _) if started < book.since => View {
+                ready_since: Some(started),
+                last_seen: Some(book.since),
+                sessions: hosted(book, pod),
+                ..View::silent(workers_of(pod))
+            },
+            (None, ..) => View::silent(workers_of(pod)),
+        }
+    }
+
+    /// A pod that was decided on and that the API server does not have yet.
+    fn starting(&self, name: &plan::PodName, note: &Note) -> plan::Pod {
+        plan::Pod {
+            name: name.clone(),
+            node: None,
+            region: None,
+            node_labels: BTreeMap::new(),
+            revision: manifest::revision(self.cluster, self.default_image),
+            mediasoup: None,
+            cpu: vec![0.0; self.workers_per_pod().into()],
+            phase: PodPhase::Running,
+            created: note.created,
+            terminating_since: note.deleted,
+            ready_since: None,
+            address_known: false,
+            drain_requested: false,
+            drain: note.drain,
+            restored_at: note.restored_at,
+            suspect: note.suspect,
+            last_seen: None,
+            sessions: Vec::new(),
+            anonymous: 0,
+        }
+    }
+}
+
+/// How a pod itself is.
+struct View {
+    mediasoup: Option<plan::MediasoupVersion>,
+    cpu: Vec<f64>,
+    ready_since: Option<Duration>,
+    last_seen: Option<Duration>,
+    sessions: Vec<Hosted>,
+    anonymous: u32,
+}
+
+impl View {
+    fn silent(workers: usize) -> Self {
+        Self {
+            mediasoup: None,
+            cpu: vec![0.0; workers],
+            ready_since: None,
+            last_seen: None,
+            sessions: Vec::new(),
+            anonymous: 0,
+        }
+    }
+
+    fn heard(heard: &Heard, started: Option<Duration>) -> Self {
+        let report = &heard.report;
+        let version = &report.mediasoup.npm;
+        let hosted = |session: &report::Session| Hosted {
+            session: session.name.as_str().into(),
+            generation: Generation(session.generation),
+        };
+        Self {
+            mediasoup: (!version.is_empty()).then(|| version.as_str().into()),
+            cpu: report.workers.iter().map(|worker| worker.cpu).collect(),
+            // A restart of the operator is none of the pod.
+            ready_since: heard
+                .ready_since
+                .map(|since| since.min(started.unwrap_or(since))),
+            last_seen: Some(heard.last_seen),
+            sessions: report.sessions.iter().map(hosted).collect(),
+            anonymous: report.anonymous(),
+        }
+    }
+}
+
+/// What a pod says of a session.
+pub fn session_of<'h>(heard: &'h Heard, name: &str) -> Option<&'h report::Session> {
+    let sessions = &heard.report.sessions;
+    sessions.iter().find(|session| session.name == name)
+}
+
+/// Since when the pod's container runs.
+pub fn started(pod: &Pod) -> Option<Duration> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let running = containers.first()?.state.as_ref()?.running.as_ref()?;
+    running.started_at.as_ref().map(since_1970)
+}
+
+fn workers_of(pod: &Pod) -> usize {
+    let written = pod.annotations().get(WORKERS);
+    written
+        .and_then(|workers| workers.parse().ok())
+        .unwrap_or(1)
+}
+
+/// The sessions that are written down to be on a pod.
+fn hosted(book: &Book, pod: &Pod) -> Vec<Hosted> {
+    let name = plan::PodName::from(pod.name_any());
+    let here = |(session, seat): (&SessionName, &Seat)| {
+        let home = seat.home.as_ref().filter(|home| home.pod == name)?;
+        let counts = seat.phase != SessionPhase::Ended && home.pod == name;
+        counts.then(|| Hosted {
+            session: session.clone(),
+            generation: seat.generation,
+        })
+    };
+    book.seats.iter().filter_map(here).collect()
+}

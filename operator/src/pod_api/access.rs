@@ -1,0 +1,103 @@
+//! How the operator proves who it is to a cluster's pods, and they to it.
+
+use crate::names::SERVER_NAME;
+use mafalda_token::{Claims, KeyError, Limits, Role, expiry, sign};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+
+/// How long a token of the operator is good.
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// Why there is no access.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The key of the cluster's Secret signs nothing.
+    #[error("token key: {0}")]
+    Key(#[from] KeyError),
+    /// The certificates of the cluster's authority are none.
+    #[error("certificate authority: {0}")]
+    Authority(String),
+}
+
+/// What a client of a cluster's pods needs.
+pub struct Access {
+    cluster: String,
+    private_key: String,
+    tls: Arc<ClientConfig>,
+    token: Mutex<Option<(String, Instant)>>,
+}
+
+impl Access {
+    /// For the pods of a cluster: signs with the private key (PKCS#8 in PEM), trusts `authority`
+    /// (certificates in PEM).
+    ///
+    /// # Errors
+    /// When one of them is none.
+    pub fn new(cluster: &str, private_key: &str, authority: &str) -> Result<Self, Error> {
+        let wrong = |error: &dyn std::fmt::Display| Error::Authority(error.to_string());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+            let certificate = certificate.map_err(|error| wrong(&error))?;
+            roots.add(certificate).map_err(|error| wrong(&error))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| wrong(&error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let access = Self {
+            cluster: cluster.to_owned(),
+            private_key: private_key.to_owned(),
+            tls: Arc::new(tls),
+            token: Mutex::default(),
+        };
+        access.bearer()?;
+        Ok(access)
+    }
+
+    /// The value of the header `authorization`.
+    ///
+    /// # Errors
+    /// When the key signs nothing.
+    pub fn bearer(&self) -> Result<String, Error> {
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*token {
+            Some((token, made)) if made.elapsed() < TOKEN_LIFE / 2 => Ok(token.clone()),
+            Some(_) | None => {
+                let made = format!("Bearer {}", self.sign(Role::Operator, "*", TOKEN_LIFE)?);
+                *token = Some((made.clone(), Instant::now()));
+                Ok(made)
+            }
+        }
+    }
+
+    /// A token for somebody else.
+    ///
+    /// # Errors
+    /// When the key signs nothing.
+    pub fn sign(&self, role: Role, session: &str, life: Duration) -> Result<String, Error> {
+        let claims = Claims {
+            aud: self.cluster.clone(),
+            sub: None,
+            role,
+            session: session.to_owned(),
+            limits: Limits::default(),
+            exp: expiry(life),
+        };
+        Ok(sign(self.private_key.as_bytes(), &claims)?)
+    }
+
+    /// Settings of TLS that trust the cluster's authority alone.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.clone()
+    }
+}
+
+/// The name that every pod's certificate has.
+pub fn server_name() -> ServerName<'static> {
+    ServerName::try_from(SERVER_NAME).expect("it is a DNS name")
+}

@@ -1,0 +1,131 @@
+//! Listening to one media pod, for as long as it is there: its event stream, and a question each
+//! second.
+
+use super::access::server_name;
+use super::client::Client;
+use super::hearing::Hearing;
+use super::report::Event;
+use crate::clock::Clock;
+use crate::names::{API_PORT, SERVER_NAME};
+use futures_util::{SinkExt, StreamExt};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+/// How often each pod is asked for a sign of life.
+const POLL: Duration = Duration::from_secs(1);
+/// What a pod that is well takes at most to let the stream begin.
+const CONNECT: Duration = Duration::from_secs(2);
+
+type Stream = WebSocketStream<TlsStream<TcpStream>>;
+
+/// Notes what the pod says, until the task is dropped. While the stream is open a ping each second
+/// asks for a sign of life; when that is not enough, and while there is no stream, the status does.
+pub async fn listen(client: Client, uid: String, pod: IpAddr, hearing: Hearing, clock: Clock) {
+    let listener = Listener {
+        client,
+        uid,
+        pod,
+        hearing,
+        clock,
+    };
+    loop {
+        let begun = Instant::now();
+        if let Some(stream) = listener.connect().await {
+            listener.follow(stream).await;
+        }
+        listener.poll().await;
+        tokio::time::sleep_until(begun + POLL).await;
+    }
+}
+
+struct Listener {
+    client: Client,
+    uid: String,
+    pod: IpAddr,
+    hearing: Hearing,
+    clock: Clock,
+}
+
+impl Listener {
+    async fn connect(&self) -> Option<Stream> {
+        let open = async {
+            let address = SocketAddr::new(self.pod, API_PORT);
+            let tcp = TcpStream::connect(address).await.ok()?;
+            tcp.set_nodelay(true).ok()?;
+            let access = self.client.access();
+            let tls = TlsConnector::from(access.tls());
+            let tls = tls.connect(server_name(), tcp).await.ok()?;
+            let url = format!("wss://{SERVER_NAME}/v1/events");
+            let mut request = url.into_client_request().ok()?;
+            let bearer = access.bearer().ok()?.parse().ok()?;
+            request.headers_mut().insert("authorization", bearer);
+            let (stream, _) = tokio_tungstenite::client_async(request, tls).await.ok()?;
+            Some(stream)
+        };
+        timeout(CONNECT, open).await.ok().flatten()
+    }
+
+    /// Returns when the stream ends.
+    async fn follow(&self, mut stream: Stream) {
+        let mut ticks = interval_at(Instant::now() + POLL, POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut answered = true;
+        loop {
+            tokio::select! {
+                message = stream.next() => match message {
+                    Some(Ok(message)) => {
+                        answered = true;
+                        self.take(&message);
+                    }
+                    Some(Err(_)) | None => return,
+                },
+                _ = ticks.tick() => {
+                    if !answered && !self.poll().await {
+                        return;
+                    }
+                    answered = false;
+                    let ping = timeout(POLL, stream.send(Message::Ping(Default::default())));
+                    if !matches!(ping.await, Ok(Ok(()))) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, message: &Message) {
+        let now = self.clock.now();
+        match message {
+            Message::Text(text) => match serde_json::from_str(text) {
+                Ok(Event::Status { status }) => self.hearing.report(&self.uid, *status, now),
+                Ok(Event::Other) => self.hearing.alive(&self.uid, now),
+                Err(error) => tracing::warn!(pod = %self.pod, %error, "an event is not understood"),
+            },
+            Message::Ping(_) | Message::Pong(_) | Message::Binary(_) => {
+                self.hearing.alive(&self.uid, now);
+            }
+            Message::Close(_) | Message::Frame(_) => {}
+        }
+    }
+
+    /// Asks for the status. Whether there was an answer.
+    async fn poll(&self) -> bool {
+        match self.client.status(self.pod).await {
+            Ok(report) => {
+                self.hearing.report(&self.uid, report, self.clock.now());
+                true
+            }
+            Err(error) => {
+                tracing::debug!(pod = %self.pod, %error, "no status");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What a media pod says of itself: `GET /v1/status` and the messages of `/v1/events`. What is not
+//! needed here is not read, so that pods of other versions are understood.
+
+use serde::Deserialize;
+
+/// A media pod's status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    pub mediasoup: Mediasoup,
+    /// It takes nothing new, for whatever reason.
+    pub draining: bool,
+    pub drain: Drain,
+    pub workers: Vec<Worker>,
+    pub sessions: Vec<Session>,
+    pub connections: Connections,
+}
+
+/// The release that its workers are of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Mediasoup {
+    pub npm: String,
+}
+
+/// One worker process.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Worker {
+    pub state: String,
+    /// Share of a core, 0 to 1.
+    pub cpu: f64,
+}
+
+/// A session that it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Session {
+    pub name: String,
+    pub generation: u64,
+    /// Applications that are connected.
+    pub connections: u32,
+    /// Since when nobody is in it, in seconds since 1970.
+    pub empty_since: Option<u64>,
+    pub participants: Option<u32>,
+}
+
+/// Applications' connections, those of sessions included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Connections {
+    pub attached: u32,
+    pub detached: u32,
+}
+
+/// How far a drain is that the operator asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Drain {
+    pub phase: Phase,
+    /// In seconds since 1970.
+    pub deadline: Option<u64>,
+}
+
+/// The phases of a drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    #[default]
+    Active,
+    Cordoned,
+    Draining,
+}
+
+impl Report {
+    /// Whether its workers have started.
+    pub fn is_ready(&self) -> bool {
+        self.workers.iter().any(|worker| worker.state != "starting")
+    }
+
+    /// Applications that have workers of it without a session.
+    pub fn anonymous(&self) -> u32 {
+        let all = self
+            .connections
+            .attached
+            .saturating_add(self.connections.detached);
+        let of_sessions: u32 = self
+            .sessions
+            .iter()
+            .map(|session| session.connections)
+            .sum();
+        all.saturating_sub(of_sessions)
+    }
+
+    /// Whether the other says something that decisions depend on at once: all but load.
+    pub fn differs(&self, other: &Self) -> bool {
+        self.sessions != other.sessions
+            || self.drain != other.drain
+            || self.draining != other.draining
+            || self.is_ready() != other.is_ready()
+            || self.anonymous() != other.anonymous()
+            || self.mediasoup != other.mediasoup
+    }
+}
+
+/// A message of `/v1/events`; those of other types are passed over.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Event {
+    Status {
+        status: Box<Report>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_is_read_and_the_rest_passed_over() {
+        let text = json!({
+            "type": "status",
+            "status": {
+                "version": "0.1.0",
+                "mediasoup": {"npm": "3.27.1", "crate": "0.28.1"},
+                "drain": {"phase": "cordoned", "deadline": null},
+                "workers": [{"index": 0, "state": "member", "cpu": 0.25}],
+                "sessions": [{"name": "s", "generation": 3, "state": "active", "connections": 2,
+                    "emptySince": null, "carries": {"routers": 1}}],
+                "connections": {"attached": 3, "detached": 1},
+            },
+        });
+        let Event::Status { status } = serde_json::from_value(text).unwrap() else {
+            panic!("no status");
+        };
+        assert_eq!(status.mediasoup.npm, "3.27.1");
+        assert_eq!(status.drain.phase, Phase::Cordoned);
+        assert_eq!(status.sessions[0].generation, 3);
+        assert_eq!(status.anonymous(), 2);
+        assert!(status.is_ready());
+        let other = json!({"type": "topology", "topology": {}});
+        assert!(matches!(
+            serde_json::from_value(other).unwrap(),
+            Event::Other
+        ));
+    }
+
+    /// Protects the operator's idle time: load alone is looked at once a second.
+    #[test]
+    fn load_is_no_news() {
+        let report = |cpu, connections| Report {
+            workers: vec![Worker {
+                state: "idle".to_owned(),
+                cpu,
+            }],
+            connections: Connections {
+                attached: connections,
+                detached: 0,
+            },
+            ..Report::default()
+        };
+        assert!(!report(0.1, 0).differs(&report(0.9, 0)));
+        assert!(report(0.1, 0).differs(&report(0.1, 1)));
+    }
+}

@@ -1,0 +1,150 @@
+//! `mafalda-operator run`: its settings, and the way from waiting for the Lease to working.
+
+use crate::clock::Clock;
+use crate::cluster::actor::Shared;
+use crate::events::Events;
+use crate::index::Index;
+use crate::lead::lead;
+use crate::lease::Candidate;
+use crate::metrics::Metrics;
+use crate::{http, names};
+use kube::Client;
+use mafalda_plan::Timing;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How long the end of the program waits for the API server.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What the operator is told when it starts.
+#[derive(clap::Args, Debug)]
+pub struct Settings {
+    /// The namespace whose MafaldaClusters and Sessions it keeps [default: all].
+    #[arg(long, env = "MAFALDA_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The image of media pods whose MafaldaCluster names none.
+    #[arg(long, env = "MAFALDA_IMAGE", default_value = "mafalda:latest")]
+    pub image: String,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// The namespace of the Lease that replicas agree by [default: the operator's own, else
+    /// `default`].
+    #[arg(long, env = "MAFALDA_LEASE_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// The name of that Lease.
+    #[arg(long, default_value = names::FIELD_MANAGER)]
+    pub lease: String,
+    /// What this replica is called, unlike all others.
+    #[arg(long, env = "MAFALDA_POD_NAME", default_value_t = default_identity())]
+    pub identity: String,
+    /// How long a pod serves at least before it is drained because fewer are enough, in seconds.
+    #[arg(long, default_value_t = 300)]
+    pub settle_seconds: u32,
+    /// How long a pod that is to go takes nothing new before its sessions are told, in seconds.
+    #[arg(long, default_value_t = 30)]
+    pub cordon_seconds: u32,
+    /// Requests to the API server and to pods at the same time, at most.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub requests: u16,
+}
+
+fn default_identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}
+
+/// Why the operator cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither in a pod nor with a kubeconfig.
+    #[error("no way to the API server: {0}")]
+    Client(#[from] kube::Error),
+    /// The endpoints' address is taken, or not one of this host.
+    #[error("--listen {address}: {error}")]
+    Listen {
+        /// As it was told.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// Works until `shutdown` is ready, whenever it holds the Lease. Media pods and sessions go on
+/// without it.
+///
+/// # Errors
+/// When it cannot begin.
+pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let client = Client::try_default().await?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| Error::Listen {
+            address: settings.listen,
+            error,
+        })?;
+    let namespace = settings.lease_namespace.as_deref();
+    let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
+    let candidate = Candidate::new(&client, &namespace, &settings.lease, &settings.identity);
+    let mut tasks = JoinSet::new();
+    let index = Index::start(&client, settings.namespace.as_deref(), &mut tasks);
+    let shared = shared(&settings, client, index);
+    tasks.spawn(http::serve(
+        listener,
+        shared.metrics.clone(),
+        shared.index.clone(),
+    ));
+    tracing::info!(
+        identity = settings.identity,
+        lease = settings.lease,
+        "waiting for the lease"
+    );
+    tokio::select! {
+        () = shutdown => {}
+        () = work(&shared, &candidate) => {}
+    }
+    shared.metrics.lead(false);
+    let released = tokio::time::timeout(LAST_WORDS, candidate.release());
+    if !matches!(released.await, Ok(Ok(()))) {
+        tracing::warn!("the lease was not given back: another replica waits until it is over");
+    }
+    Ok(())
+}
+
+fn shared(settings: &Settings, client: Client, index: Index) -> Shared {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Shared {
+        index,
+        default_image: settings.image.as_str().into(),
+        timing: Timing {
+            settle: seconds(settings.settle_seconds),
+            cordon: seconds(settings.cordon_seconds),
+            ..Timing::default()
+        },
+        metrics: Metrics::default(),
+        events: Arc::new(Events::new(client.clone(), &settings.identity)),
+        clock: Clock::start(),
+        requests: Arc::new(Semaphore::new(settings.requests.into())),
+        client,
+    }
+}
+
+/// Takes its turn, as often as it comes.
+async fn work(shared: &Shared, candidate: &Candidate) {
+    loop {
+        candidate.acquire().await;
+        tracing::info!("this replica works");
+        shared.metrics.lead(true);
+        // Whatever it had begun ends with it.
+        tokio::select! {
+            () = lead(shared.clone()) => {}
+            () = candidate.keep() => {}
+        }
+        shared.metrics.lead(false);
+        tracing::warn!("the lease is lost: another replica may work");
+    }
+}

@@ -1,0 +1,6 @@
+//! Keys and certificates of a cluster, which the operator makes and renews.
+
+pub mod certificates;
+mod keep;
+
+pub use keep::{Error, Kept, keep};
