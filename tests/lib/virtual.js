@@ -1,7 +1,7 @@
 // A virtual worker whose transports lie on different members, and what the pod tells of it.
 import assert from 'node:assert/strict';
 import { createWorker } from './application.js';
-import { startPod } from './pod.js';
+import { startVirtualPod } from './pod.js';
 import { mediaCodecs } from './rtp.js';
 import { until } from './until.js';
 
@@ -47,7 +47,7 @@ export const control = process.env.MAFALDA_MODE === 'real';
  * @param {import('./pod.js').PodOptions} [options]  3 workers unless told
  */
 export function startSpreadPod(owner, { workers = 3, args = [], ...options } = {}) {
-  return startPod(owner, { workers, args: ['--placement', 'spread', ...args], ...options });
+  return startVirtualPod(owner, { workers, args: ['--placement', 'spread', ...args], ...options });
 }
 
 /**

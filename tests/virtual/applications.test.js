@@ -4,7 +4,7 @@ import test from 'node:test';
 import { createWorker } from '../lib/application.js';
 import { makeCertificate } from '../lib/certificate.js';
 import { flowThrough } from '../lib/flow.js';
-import { startPod } from '../lib/pod.js';
+import { startVirtualPod } from '../lib/pod.js';
 import { program } from '../lib/programs.js';
 import { mediaCodecs, opus } from '../lib/rtp.js';
 import { temporaryDirectory } from '../lib/temporary.js';
@@ -164,7 +164,7 @@ for (const { byDefault, args } of [
 ]) {
   // Protects the choice: the pod's operator has a default, the application may say otherwise.
   test(`who asks for which kind gets it, else ${byDefault} (${args.join(' ') || 'no option'})`, async (t) => {
-    const pod = await startPod(t, { workers: 2, args });
+    const pod = await startVirtualPod(t, { workers: 2, args });
     const kindOf = async (/** @type {import('mediasoup').types.Worker} */ { pid }) => {
       const { workers, virtualWorkers } = await pod.status();
       const has = (/** @type {any[]} */ list) =>

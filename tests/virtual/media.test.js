@@ -12,9 +12,9 @@ const PACKETS = 200;
 
 for (const { name, args } of [
   { name: 'plain', args: [] },
-  { name: 'SRTP', args: ['--pipe-srtp'] },
-  { name: 'RTX', args: ['--pipe-rtx'] },
-  { name: 'SRTP and RTX', args: ['--pipe-srtp', '--pipe-rtx'] },
+  { name: 'SRTP', args: ['--pipe-srtp', 'on'] },
+  { name: 'RTX', args: ['--pipe-rtx', 'on'] },
+  { name: 'SRTP and RTX', args: ['--pipe-srtp', 'on', '--pipe-rtx', 'on'] },
 ]) {
   // Protects the pipes themselves, in every setting: all members to all others at once.
   test(`RTP between direct transports on three members, none lost (pipes: ${name})`, async (t) => {

@@ -199,7 +199,7 @@ function withoutRandom(value) {
 for (const rtx of [false, true]) {
   // Protects equality with what applications built by hand before: packets, extensions, dumps.
   test(`what crosses a pipe is what pipeToRouter lets through${rtx ? ', with RTX' : ''}`, async (t) => {
-    const args = rtx ? ['--pipe-rtx'] : [];
+    const args = rtx ? ['--pipe-rtx', 'on'] : [];
     const pod = await startSpreadPod(t, { workers: 2, args });
     const worker = await createWorker(t, pod);
     const router = await worker.createRouter({ mediaCodecs });

@@ -9,16 +9,22 @@ use bytes::{Bytes, BytesMut};
 use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::{Message, encode_notification, notification, view};
 use memchr::memmem;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// What an alias begins and ends with. No id of a library has it, so that an alias never makes
 /// somebody else's id out of bytes beside it.
 const MARK: char = '~';
 
+/// How many names are known on after the thing is gone: answers that are under way may have them.
+const KNOWN: usize = 1024;
+
 /// The ids that go by another name.
 #[derive(Debug, Default)]
 pub struct Aliases {
     by_id: HashMap<String, String>,
+    by_alias: HashMap<String, String>,
+    /// Aliases of things that are gone, the oldest first.
+    gone: VecDeque<String>,
     last: u64,
 }
 
@@ -31,12 +37,20 @@ impl Aliases {
         let room = id.len().checked_sub(inner.len() + 2)?;
         let alias = format!("{MARK}{inner}{}{MARK}", "-".repeat(room));
         self.by_id.insert(id.to_owned(), alias.clone());
+        self.by_alias.insert(alias.clone(), id.to_owned());
         Some(alias)
     }
 
     /// The thing is no more.
     pub fn remove(&mut self, id: &str) -> Option<String> {
-        self.by_id.remove(id)
+        let alias = self.by_id.remove(id)?;
+        self.gone.push_back(alias.clone());
+        if self.gone.len() > KNOWN
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.by_alias.remove(&oldest);
+        }
+        Some(alias)
     }
 
     /// A message for members.
@@ -50,39 +64,50 @@ impl Aliases {
                 Some(alias) => with_handler(&message, alias),
                 None => message,
             },
-            Ok(Message::Request(_)) => self.replace(message, |id, alias| (id, alias)),
+            Ok(Message::Request(_)) => {
+                let mut changes = Vec::new();
+                for (id, alias) in &self.by_id {
+                    let places = memmem::find_iter(&message, id);
+                    changes.extend(places.map(|place| (place, alias.as_str())));
+                }
+                with_changes(message, &changes)
+            }
             _ => message,
         }
     }
 
     /// A message of a member.
     pub fn inward(&self, message: Bytes) -> Bytes {
-        if self.by_id.is_empty() {
+        if self.by_alias.is_empty() {
             return message;
         }
-        match view(&message) {
-            Ok(Message::Notification(notification)) if carries_payload(notification.event) => {
-                message
-            }
-            _ => self.replace(message, |id, alias| (alias, id)),
+        if let Ok(Message::Notification(notification)) = view(&message)
+            && carries_payload(notification.event)
+        {
+            return message;
         }
+        let mut changes = Vec::new();
+        for place in memchr::memchr_iter(MARK as u8, &message) {
+            let rest = &message[place + 1..];
+            let id = memchr::memchr(MARK as u8, rest)
+                .and_then(|end| std::str::from_utf8(&message[place..place + end + 2]).ok())
+                .and_then(|alias| self.by_alias.get(alias));
+            changes.extend(id.map(|id| (place, id.as_str())));
+        }
+        with_changes(message, &changes)
     }
+}
 
-    fn replace<'a>(
-        &'a self,
-        message: Bytes,
-        direction: impl Fn(&'a str, &'a str) -> (&'a str, &'a str),
-    ) -> Bytes {
-        let mut changed: Option<BytesMut> = None;
-        for (id, alias) in &self.by_id {
-            let (from, to) = direction(id, alias);
-            for place in memmem::find_iter(&message, from) {
-                let changed = changed.get_or_insert_with(|| BytesMut::from(&message[..]));
-                changed[place..place + to.len()].copy_from_slice(to.as_bytes());
-            }
-        }
-        changed.map_or(message, BytesMut::freeze)
+/// A copy with these bytes at these places, or the message itself when there are none.
+fn with_changes(message: Bytes, changes: &[(usize, &str)]) -> Bytes {
+    if changes.is_empty() {
+        return message;
     }
+    let mut changed = BytesMut::from(&message[..]);
+    for (place, bytes) in changes {
+        changed[*place..place + bytes.len()].copy_from_slice(bytes.as_bytes());
+    }
+    changed.freeze()
 }
 
 /// Events of consumers with what came from outside.
@@ -137,7 +162,13 @@ mod tests {
         check(&out).unwrap();
         assert_eq!(request(&out).unwrap(), close(&alias));
         assert_eq!(aliases.inward(out), message);
-        assert_eq!(aliases.remove(ID), Some(alias));
+        assert_eq!(aliases.remove(ID), Some(alias.clone()));
+        let late = encode_request(&close(&alias));
+        assert_eq!(
+            aliases.inward(late),
+            message,
+            "an answer that was under way"
+        );
         assert_eq!(aliases.outward(message.clone()), message);
     }
 

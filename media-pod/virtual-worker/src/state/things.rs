@@ -85,6 +85,8 @@ pub(crate) struct Held {
 pub(crate) struct Producer {
     pub transport: Id,
     pub recipe: Recipe,
+    /// The member has said so. What it says before is about an earlier one of the same id.
+    pub made: bool,
     pub paused: bool,
     /// Everywhere.
     pub consumers: HashSet<Id>,

@@ -58,6 +58,9 @@ impl VirtualWorker {
             .things
             .get(thing)
             .is_some_and(|t| t.serial == serial);
+        if let Some(producer) = self.state.producer(thing).filter(|_| known) {
+            producer.made = true;
+        }
         let consumer = self.state.consumer(thing).filter(|_| known);
         match consumer.map(|consumer| (&consumer.told, consumer.data)) {
             None => self.tell(lane.as_deref(), message, None),

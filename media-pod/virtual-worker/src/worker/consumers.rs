@@ -1,6 +1,7 @@
 //! Consumers and data consumers of the application.
 
 use super::VirtualWorker;
+use crate::refusal::Refusal;
 use crate::state::{Consumer, Fate, Id, Kind, Told};
 use bytes::Bytes;
 use mafalda_channel::Request;
@@ -23,15 +24,22 @@ impl VirtualWorker {
             thing.router == router
                 && matches!(&thing.kind, Kind::Producer(p) if p.is_data() == data)
         });
-        let Some(producer) = producer.map(|thing| thing.id.clone()) else {
-            // Refused by the member: no such producer of this router.
-            self.forward(member, request, message, Some(transport), Fate::Nothing);
-            return;
-        };
+        let producer = producer.map(|thing| thing.id.clone());
         let same = |kind: &Kind| matches!(kind, Kind::Consumer(c) if c.transport == transport && c.data == data);
         let what = match data {
             false => "a Consumer with same consumerId",
             true => "a DataConsumer with same dataConsumerId",
+        };
+        let Some(producer) = producer else {
+            let is_there = self.state.things.get(id).is_some_and(|t| same(&t.kind));
+            self.refuse(
+                request.id,
+                match is_there {
+                    true => Refusal::exists(what, request.method),
+                    false => Refusal::no_producer(producer_id, data),
+                },
+            );
+            return;
         };
         if let Err(reason) = self.own_child(id, what, same, request.method) {
             self.refuse(request.id, reason);

@@ -64,6 +64,9 @@ impl VirtualWorker {
         else {
             return;
         };
+        if matches!(&thing.kind, Kind::Producer(producer) if !producer.made) {
+            return;
+        }
         let (id, lane) = (thing.id.clone(), thing.lane().cloned());
         let consumer = match &thing.kind {
             Kind::Consumer(consumer) => Some(consumer),

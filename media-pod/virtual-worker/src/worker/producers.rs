@@ -40,6 +40,7 @@ impl VirtualWorker {
         let producer = Producer {
             transport: transport.clone(),
             recipe,
+            made: false,
             paused,
             consumers: HashSet::new(),
             observers: HashSet::new(),

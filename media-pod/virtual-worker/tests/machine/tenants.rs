@@ -33,8 +33,8 @@ fn names(own: char, foreign: u8) -> Names {
     }
 }
 
-/// Whether the other's id is in it; and the id that it would make.
-fn aim(step: Step, names: Names) -> (bool, Option<String>) {
+/// Whether something of the other's is used. To make something of the same id is no harm.
+fn aims(step: Step, names: Names) -> bool {
     use Step as S;
     let (r, t, p, o) = (
         names.router,
@@ -44,22 +44,17 @@ fn aim(step: Step, names: Names) -> (bool, Option<String>) {
     );
     let (c, s) = (names.consumer, names.server);
     match step {
-        S::CreateRouter(id) => (r, Some(names.router(id))),
-        S::CreateTransport(_, id) => (r || t, Some(names.transport(id))),
-        S::CreateOnServer(_, id, _) => (r || t || s, Some(names.transport(id))),
-        S::CreateObserver(_, id) => (r || o, Some(names.observer(id))),
-        S::CreateServer(id) => (s, Some(names.server(id))),
-        S::Produce(_, id, ..) => (t || p, Some(names.producer(id))),
-        S::Consume(_, _, id, _) => (t || p || c, Some(names.consumer(id))),
-        S::CloseRouter(_) | S::Dump(_) => (r, None),
-        S::CloseTransport(..) => (r || t, None),
-        S::CloseObserver(..) => (r || o, None),
-        S::Observe(..) | S::StopObserving(..) => (o || p, None),
-        S::CloseProducer(..) => (t || p, None),
-        S::Pause(..) => (p, None),
-        S::CloseConsumer(..) => (t || c, None),
-        S::CloseServer(_) | S::DumpServer(_) => (s, None),
-        S::DumpWorker => (false, None),
+        S::CreateRouter(_) | S::CreateServer(_) | S::DumpWorker => false,
+        S::CreateTransport(..) | S::CreateObserver(..) | S::CloseRouter(_) | S::Dump(_) => r,
+        S::CreateOnServer(..) => r || s,
+        S::Produce(..) => t,
+        S::Consume(..) | S::CloseProducer(..) => t || p,
+        S::CloseTransport(..) => r || t,
+        S::CloseObserver(..) => r || o,
+        S::Observe(..) | S::StopObserving(..) => o || p,
+        S::Pause(..) => p,
+        S::CloseConsumer(..) => t || c,
+        S::CloseServer(_) | S::DumpServer(_) => s,
     }
 }
 
@@ -95,12 +90,7 @@ proptest! {
                 pace.iter().for_each(|choice| { world.advance(*choice); });
                 let Some((step, foreign)) = attacks.next() else { continue };
                 let names = names(letters[tenant], foreign);
-                let (aims, makes) = aim(step, names);
-                // A free id is anybody's.
-                let free = makes.is_some_and(|id| {
-                    !id.starts_with(letters[tenant]) && !world.owners.contains_key(&id)
-                });
-                if aims && !free {
+                if aims(step, names) {
                     let id = 10_000 + at as u32;
                     world.send(tenant, request(id, step, names));
                     tried[tenant].push((id, step, foreign));
@@ -133,6 +123,56 @@ proptest! {
         world.leave(1);
         world.rest();
         world.assert_empty();
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// As two workers of one application after `pipeToRouter()`.
+    #[test]
+    fn two_with_the_same_ids_go_on_as_if_alone(
+        bodies in [steps(60), steps(60)],
+        members in 1..4u32,
+        a in config(),
+        b in config(),
+    ) {
+        let (a, b) = (
+            Config { shared: true, ..a },
+            Config { name: "b".to_owned(), shared: true, ..b },
+        );
+        let programs = bodies.map(|body| program(&body));
+        let names = Names::of('a');
+        let mut world = World::new(members, [a, b]);
+        let mut ideals = [Model::default(), Model::default()];
+        let mut expected: [Vec<Bytes>; 2] = Default::default();
+        let longest = programs.iter().map(Vec::len).max().unwrap_or(0);
+        for at in 0..longest {
+            for tenant in 0..2 {
+                let Some((step, pace)) = programs[tenant].get(at) else { continue };
+                let message = request(at as u32, *step, names);
+                expected[tenant].extend(ideals[tenant].handle(&message));
+                world.send(tenant, message);
+                pace.iter().for_each(|choice| { world.advance(*choice); });
+            }
+        }
+        world.settle();
+        for tenant in 0..2 {
+            let program: Vec<Step> = programs[tenant].iter().map(|(step, _): &(Step, Pace)| *step).collect();
+            let (answers, heard) = sort_out(&world.tenants[tenant].seen, &program, names);
+            let (ideal_answers, ideal_heard) = sort_out(&expected[tenant], &program, names);
+            for (id, step) in program.iter().enumerate() {
+                let id = id as u32;
+                prop_assert_eq!(answers.get(&id), ideal_answers.get(&id), "{} {:?}", id, step);
+            }
+            assert_heard(&heard, &ideal_heard, &program, names);
+        }
+        world.leave(0);
+        world.rest();
+        world.leave(1);
+        world.rest();
+        world.assert_empty();
+        prop_assert!(world.owners.is_empty(), "owned: {:?}", world.owners);
     }
 }
 
