@@ -44,7 +44,10 @@ export function startVirtualPod(owner, options) {
  * @param {import('./scope.js').Owner} owner
  * @param {PodOptions} [options]
  */
-async function start(owner, { workers = 1, listen, args = [], env, netns, token, fileLimit } = {}) {
+async function start(
+  owner,
+  { workers = 1, listen, args = [], env, netns, token, fileLimit } = {},
+) {
   const ports = await mediaPorts();
   const command = [
     ...(fileLimit ? ['prlimit', `--nofile=${fileLimit}:`] : []),

@@ -4,14 +4,7 @@ import test from 'node:test';
 import { flowThrough } from '../lib/flow.js';
 import { indexOf, opus, packet, parse, sendAndAwait } from '../lib/rtp.js';
 import { event, until } from '../lib/until.js';
-import {
-  directTransports,
-  membersOf,
-  pipesAre,
-  pipesOf,
-  startSpread,
-  topologyOf,
-} from '../lib/virtual.js';
+import { directTransports, membersOf, pipesAre, pipesOf, startSpread } from '../lib/virtual.js';
 
 /**
  * Two transports on each of three members, and a producer on the first of each.
