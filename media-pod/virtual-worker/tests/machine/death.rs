@@ -21,7 +21,7 @@ fn an_observer_outlives_its_member_and_hears_what_lives() {
     };
     config.pipes.max_fan_out = 1;
     let mut world = World::new(3, [config]);
-    let mut go = |world: &mut World, step| {
+    let go = |world: &mut World, step| {
         world.send(0, request(1, step, Names::of('a')));
         world.settle();
     };
