@@ -19,7 +19,7 @@ pub use resume::Resumption;
 use crate::inventory::Inventory;
 use crate::listen_infos::{OWN_WEBRTC_SERVER, Rewriter};
 use crate::members::{Kept, keep};
-use crate::pod::{Attendance, Place, Pod, Reservation, SlotState};
+use crate::pod::{Attendance, Mode, Place, Pod, Reservation, SlotState};
 use crate::process::{Orders, WorkerProcess};
 use crate::rtc_addresses::{addresses, rtc_port_is_free};
 use crate::translate::Translator;
@@ -147,7 +147,9 @@ async fn connect_virtual(
 ) -> Result<(), StartError> {
     let placed = files::place(&greeting.start).map_err(StartError::from);
     let arguments = greeting.or_refuse(placed).await?;
-    let own = !files::are_common(&arguments.args, pod.config().listen_infos);
+    // A pod of real workers keeps none that virtual ones could share.
+    let own = pod.config().mode == Mode::Real
+        || !files::are_common(&arguments.args, pod.config().listen_infos);
     let slots = match own {
         true => {
             let count = reservation.take_processes(pod.config().workers);

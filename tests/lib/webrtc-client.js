@@ -127,9 +127,11 @@ export class WebRtcClient {
   /**
    * A data channel on a stream id that both sides know (no DCEP, as mediasoup has it).
    * @param {number} id
+   * @param {{ ordered?: boolean, maxRetransmits?: number }} [reliability]
    */
-  async channel(id) {
-    const parameters = new RTCDataChannelParameters({ id, negotiated: true, ordered: true });
+  async channel(id, { ordered = true, maxRetransmits } = {}) {
+    const options = { id, negotiated: true, ordered, maxRetransmits };
+    const parameters = new RTCDataChannelParameters(options);
     const channel = new RTCDataChannel(
       /** @type {RTCSctpTransport} */ (this.sctp),
       parameters,

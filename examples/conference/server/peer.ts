@@ -78,6 +78,9 @@ export class Peer {
     }
     this.#transports.get(direction)?.close();
     this.#transports.set(direction, transport);
+    transport.on('dtlsstatechange', (state) => {
+      if (state === 'failed' || state === 'closed') this.#mediaLost();
+    });
     const { id, iceParameters, iceCandidates, dtlsParameters, sctpParameters } = transport;
     if (!sctpParameters) throw new Error('the transport came without SCTP');
     return { id, iceParameters, iceCandidates, dtlsParameters, sctpParameters };
@@ -211,6 +214,13 @@ export class Peer {
       all.find((transport) => transport.id === id),
       'transport',
     );
+  }
+
+  /** The way to this page has ended, by itself or with the worker that it went to. */
+  #mediaLost(): void {
+    if (this.#left) return;
+    this.send({ event: 'mediaLost', data: { reason: 'your media connection has gone' } });
+    this.leave();
   }
 
   #producerClosed(producer: mediasoup.Producer): void {

@@ -94,7 +94,7 @@ export interface Events {
   /** Everyone who was heard in the last moment, loudest first (dBov, -127 to 0). */
   speaking: { peerId: string; volume: number }[];
   activeSpeaker: { peerId: string };
-  /** The media of this room is gone (its worker died): enter again. */
+  /** The media of this room, or this page's way to it, is gone (a worker died): enter again. */
   mediaLost: { reason: string };
 }
 

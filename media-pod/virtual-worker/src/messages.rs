@@ -7,7 +7,9 @@ use crate::state::Address;
 use mafalda_channel::fbs::notification::{Event, Notification};
 use mafalda_channel::fbs::request::{Body, Method, Request};
 use mafalda_channel::fbs::response::{self, Response};
-use mafalda_channel::fbs::{direct_transport, pipe_transport, router, transport, worker};
+use mafalda_channel::fbs::{
+    direct_transport, pipe_transport, router, rtp_observer, transport, worker,
+};
 
 /// What a member is asked, without the id.
 pub(crate) struct Ask {
@@ -163,6 +165,13 @@ impl Ask {
             let body = Body::TransportCloseProducerRequest(Box::new(body));
             Self::new(Method::TransportCloseProducer, transport, body)
         }
+    }
+
+    pub fn observe(observer: &str, producer: &str) -> Self {
+        let producer_id = producer.to_owned();
+        let body = rtp_observer::AddProducerRequest { producer_id };
+        let body = Body::RtpObserverAddProducerRequest(Box::new(body));
+        Self::new(Method::RtpobserverAddProducer, observer, body)
     }
 
     pub fn close_consumer(transport: &str, consumer: &str, data: bool) -> Self {

@@ -10,7 +10,7 @@ mod things;
 pub(crate) use pipes::{
     Address, End, Pair, PairKey, ProducerCopy, Readiness, Route, Traffic, Wait,
 };
-pub(crate) use things::{Consumer, Held, Kind, Producer, Server, Thing, Told, Transport};
+pub(crate) use things::{Consumer, Held, Kind, Observer, Producer, Server, Thing, Told, Transport};
 
 /// A worker lent to a virtual worker, by a number its lender chose.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -121,7 +121,7 @@ impl State {
     /// The producers that an observer observes.
     pub fn observed(&mut self, id: &str) -> Option<&mut HashSet<Id>> {
         match &mut self.things.get_mut(id)?.kind {
-            Kind::Observer { producers } => Some(producers),
+            Kind::Observer(observer) => Some(&mut observer.producers),
             _ => None,
         }
     }

@@ -37,7 +37,7 @@ impl Thing {
             Kind::Transport(_) => Some(&self.id),
             Kind::Producer(producer) => Some(&producer.transport),
             Kind::Consumer(consumer) => Some(&consumer.transport),
-            Kind::Observer { .. } => None,
+            Kind::Observer(_) => None,
         }
     }
 }
@@ -47,7 +47,16 @@ pub(crate) enum Kind {
     Transport(Transport),
     Producer(Producer),
     Consumer(Consumer),
-    Observer { producers: HashSet<Id> },
+    Observer(Observer),
+}
+
+/// An RTP observer. It has no event for its end, so it outlives its member.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    pub producers: HashSet<Id>,
+    /// The request that made it, to make it again.
+    pub creation: Bytes,
+    pub paused: bool,
 }
 
 #[derive(Debug, Default)]

@@ -42,7 +42,7 @@ impl VirtualWorker {
                 Some(Kind::Transport(_)) => self.on_transport_request(body, request, message)?,
                 Some(Kind::Producer(_)) => self.on_producer_request(request, message),
                 Some(Kind::Consumer(_)) => self.pass_to_handler(request, message),
-                Some(Kind::Observer { .. }) => {
+                Some(Kind::Observer(_)) => {
                     self.on_observer_request(body, request, message)?;
                 }
                 None => self.refuse_unknown_handler(request),

@@ -4,11 +4,12 @@
 use super::{Action, VirtualWorker};
 use crate::messages::{Ask, event};
 use crate::refusal::Refusal;
-use crate::state::{Id, Kind, MemberId, PairKey, Purpose, State, Thing, Told};
+use crate::state::{Fate, Id, Kind, MemberId, PairKey, Purpose, State, Thing, Told};
 use crate::topology::TransportKind;
 use mafalda_channel::encode_notification;
 use mafalda_channel::fbs::notification::{Body, Event, Notification};
 use mafalda_channel::fbs::web_rtc_transport::{DtlsState, DtlsStateChangeNotification};
+use std::collections::HashSet;
 
 impl VirtualWorker {
     /// A member is no more.
@@ -21,18 +22,28 @@ impl VirtualWorker {
                 self.ledger.left(member, count);
             }
         }
+        let observations = self.observations();
+        let mut unmade = HashSet::new();
         for purpose in dead.pending.into_values() {
+            if let Purpose::Application {
+                fate: Fate::Makes(id, _),
+                ..
+            } = &purpose
+            {
+                unmade.insert(id.clone());
+            }
             self.will_not_answer(member, purpose);
         }
         let mut ends = Vec::new();
         // Consumers first: what they alone used elsewhere ends.
         let (mut consumers, mut others): (Vec<Id>, Vec<Id>) = (Vec::new(), Vec::new());
-        let mut branches = Vec::new();
+        let (mut branches, mut observers) = (Vec::new(), Vec::new());
         for (id, thing) in &self.state.things {
             if thing.member == member {
                 ends.extend(end(thing));
                 match thing.kind {
                     Kind::Consumer(_) => consumers.push(id.clone()),
+                    Kind::Observer(_) if !unmade.contains(id) => observers.push(id.clone()),
                     _ => others.push(id.clone()),
                 }
             } else if let Kind::Producer(producer) = &thing.kind
@@ -55,6 +66,8 @@ impl VirtualWorker {
         let pairs = pairs.filter(|key| key.source == member || key.target == member);
         let pairs: Vec<PairKey> = pairs.cloned().collect();
         pairs.iter().for_each(|key| self.close_pair(key));
+        observers.iter().for_each(|id| self.move_observer(id));
+        self.observe_again(observations);
         if self.state.members.is_empty() {
             self.actions.push(Action::Died);
         }

@@ -44,11 +44,11 @@ impl VirtualWorker {
             _ => None,
         });
         let observers = things.filter_map(|thing| match &thing.kind {
-            Kind::Observer { producers } => Some(ObserverTopology {
+            Kind::Observer(observer) => Some(ObserverTopology {
                 id: thing.id.to_string(),
                 router: thing.router.to_string(),
                 member: thing.member.0,
-                producers: producers.len(),
+                producers: observer.producers.len(),
             }),
             _ => None,
         });

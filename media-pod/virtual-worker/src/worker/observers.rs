@@ -1,8 +1,9 @@
 //! RTP observers of the application: each lives on one member, and what it observes comes there.
 
 use super::VirtualWorker;
+use crate::messages::Ask;
 use crate::refusal::Refusal;
-use crate::state::{Fate, Id, Kind, MemberId};
+use crate::state::{Fate, Id, Kind, MemberId, Observer, Purpose};
 use bytes::Bytes;
 use mafalda_channel::fbs::request::{BodyRef, Method};
 use mafalda_channel::{Request, ViewError};
@@ -12,9 +13,7 @@ impl VirtualWorker {
     pub(super) fn create_observer(&mut self, id: &str, request: &Request<'_>, message: &Bytes) {
         let router = request.handler_id;
         let of_router = self.state.things.get(id);
-        if of_router
-            .is_some_and(|t| matches!(t.kind, Kind::Observer { .. }) && *t.router == *router)
-        {
+        if of_router.is_some_and(|t| matches!(t.kind, Kind::Observer(_)) && *t.router == *router) {
             let reason = Refusal::exists("an RtpObserver with same id", request.method);
             self.refuse(request.id, reason);
             return;
@@ -29,14 +28,18 @@ impl VirtualWorker {
         }
         self.place_observer(member);
         self.enter_router(router, member);
-        let producers = HashSet::new();
-        let (id, serial) = self.add(id, member, router, Kind::Observer { producers });
+        let observer = Observer {
+            producers: HashSet::new(),
+            creation: message.clone(),
+            paused: false,
+        };
+        let (id, serial) = self.add(id, member, router, Kind::Observer(observer));
         self.forward(member, request, message, None, Fate::Makes(id, serial));
     }
 
     pub(super) fn close_observer(&mut self, id: &str, request: &Request<'_>, message: &Bytes) {
         let thing = self.state.things.get(id).filter(|thing| {
-            matches!(thing.kind, Kind::Observer { .. }) && *thing.router == *request.handler_id
+            matches!(thing.kind, Kind::Observer(_)) && *thing.router == *request.handler_id
         });
         let Some(thing) = thing else {
             let reason = Refusal::not_found("RtpObserver", request.method);
@@ -69,9 +72,76 @@ impl VirtualWorker {
                 self.pass_to_handler(request, message);
                 self.stop_observing(request.handler_id, body.producer_id()?);
             }
+            (Method::RtpobserverPause | Method::RtpobserverResume, _) => {
+                let thing = self.state.things.get_mut(request.handler_id);
+                if let Some(Kind::Observer(observer)) = thing.map(|thing| &mut thing.kind) {
+                    observer.paused = request.method == Method::RtpobserverPause;
+                }
+                self.pass_to_handler(request, message);
+            }
             _ => self.pass_to_handler(request, message),
         }
         Ok(())
+    }
+
+    /// What all observers hear, to be restored after a member's death.
+    pub(super) fn observations(&self) -> Vec<(Id, Id)> {
+        let things = self.state.things.values();
+        let pairs = things.flat_map(|thing| match &thing.kind {
+            Kind::Observer(observer) => {
+                let pair = |producer: &Id| (thing.id.clone(), producer.clone());
+                observer.producers.iter().map(pair).collect()
+            }
+            _ => Vec::new(),
+        });
+        pairs.collect()
+    }
+
+    /// Its member is dead, which mediasoup has no event for: it goes on, on another.
+    pub(super) fn move_observer(&mut self, id: &Id) {
+        let Some(router) = self.state.things.get(id).map(|thing| thing.router.clone()) else {
+            return;
+        };
+        let Some(member) = self.choose(&router) else {
+            self.remove(id);
+            return;
+        };
+        let Some(thing) = self.state.things.get_mut(id) else {
+            return;
+        };
+        thing.member = member;
+        let Kind::Observer(observer) = &thing.kind else {
+            return;
+        };
+        let (creation, paused) = (observer.creation.clone(), observer.paused);
+        let Ok(request) = mafalda_channel::request(&creation) else {
+            return;
+        };
+        self.place_observer(member);
+        self.enter_router(&router, member);
+        self.pass(member, request.id, &creation, Purpose::Internal);
+        if paused {
+            let pause = Ask::bare(Method::RtpobserverPause, id);
+            self.ask(member, pause, Purpose::Internal);
+        }
+    }
+
+    /// Observers hear again what they lost though its producer is there.
+    pub(super) fn observe_again(&mut self, observations: Vec<(Id, Id)>) {
+        for (observer, producer) in observations {
+            if !self.state.things.contains_key(&producer) {
+                continue;
+            }
+            let Some(thing) = self.state.things.get(&observer) else {
+                continue;
+            };
+            let (member, kind) = (thing.member, &thing.kind);
+            if matches!(kind, Kind::Observer(o) if !o.producers.contains(&producer)) {
+                self.observe(&observer, &producer);
+                let add = Ask::observe(&observer, &producer);
+                self.ask(member, add, Purpose::Internal);
+            }
+        }
     }
 
     fn observe(&mut self, observer: &str, producer_id: &str) {
@@ -101,7 +171,7 @@ impl VirtualWorker {
             return;
         };
         let (observer, member) = (thing.id.clone(), thing.member);
-        let Kind::Observer { producers } = &mut thing.kind else {
+        let Kind::Observer(Observer { producers, .. }) = &mut thing.kind else {
             return;
         };
         if let Some(producer_id) = producers.take(producer_id) {
@@ -121,7 +191,7 @@ impl VirtualWorker {
             return;
         };
         let member = thing.member;
-        let Kind::Observer { producers } = &mut thing.kind else {
+        let Kind::Observer(Observer { producers, .. }) = &mut thing.kind else {
             return;
         };
         for producer in std::mem::take(producers) {

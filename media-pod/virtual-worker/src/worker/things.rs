@@ -31,7 +31,7 @@ impl VirtualWorker {
                     transport.children.insert(id.clone());
                 }
             }
-            Kind::Transport(_) | Kind::Observer { .. } => {
+            Kind::Transport(_) | Kind::Observer(_) => {
                 if let Some(router) = self.state.routers.get_mut(router) {
                     router.things.insert(id.clone());
                 }
@@ -48,7 +48,7 @@ impl VirtualWorker {
             Some(Kind::Transport(_)) => self.remove_transport(id),
             Some(Kind::Producer(_)) => self.remove_producer(id),
             Some(Kind::Consumer(_)) => self.remove_consumer(id),
-            Some(Kind::Observer { .. }) => self.remove_observer(id),
+            Some(Kind::Observer(_)) => self.remove_observer(id),
             None => {}
         }
     }

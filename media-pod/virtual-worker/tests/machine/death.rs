@@ -2,13 +2,56 @@
 
 use crate::cases;
 use crate::config;
-use crate::program::{Step, program, steps};
+use crate::model::Thing;
+use crate::program::{Flavour, Step, program, steps};
 use crate::requests::{Names, request};
 use crate::seen::{assert_nothing_useless, owned_by, sort_out, things_on_members};
 use crate::world::World;
-use mafalda_virtual_worker::Placement;
+use mafalda_virtual_worker::{Config, Placement};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+
+/// mediasoup has no event for the end of an observer: the application would never know.
+#[test]
+fn an_observer_outlives_its_member_and_hears_what_lives() {
+    let mut config = Config {
+        name: "a".to_owned(),
+        placement: Placement::Spread,
+        ..Config::default()
+    };
+    config.pipes.max_fan_out = 1;
+    let mut world = World::new(3, [config]);
+    let go = |world: &mut World, step| {
+        world.send(0, request(1, step, Names::of('a')));
+        world.settle();
+    };
+    go(&mut world, Step::CreateRouter(0));
+    // Transport `t` is on member `t % 3`, the observer behind them on the last member.
+    (0..5).for_each(|t| go(&mut world, Step::CreateTransport(0, t)));
+    go(&mut world, Step::CreateObserver(0, 0));
+    go(&mut world, Step::Produce(0, 0, false, Flavour::Media));
+    go(&mut world, Step::Consume(1, 0, 1, false));
+    go(&mut world, Step::Observe(0, 0));
+    let hears = |world: &World| {
+        let models = world.members.iter().map(|member| &member.model);
+        let observers = models.map(|model| match model.things.get("a-observer0") {
+            Some(Thing::Observer { producers, .. }) => Some(producers.contains("a-producer0")),
+            _ => None,
+        });
+        observers.collect::<Vec<_>>()
+    };
+    assert_eq!(hears(&world), [None, None, Some(true)]);
+    // It was fed through this one.
+    world.kill(1);
+    world.settle();
+    assert_eq!(hears(&world), [None, None, Some(true)]);
+    world.kill(2);
+    world.settle();
+    assert_eq!(hears(&world), [Some(true), None, None]);
+    go(&mut world, Step::CloseObserver(0, 0));
+    assert_eq!(hears(&world), [None, None, None]);
+    assert_nothing_useless(&world);
+}
 
 proptest! {
     #![proptest_config(cases(512))]
