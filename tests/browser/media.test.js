@@ -38,8 +38,8 @@ for (const protocol of ['udp', 'tcp']) {
     }
 
     if (pod) {
-      const { workers } = await pod.status();
-      const { carries } = workers.find(({ connection }) => connection);
+      const { virtualWorkers } = await pod.status();
+      const [{ carries }] = virtualWorkers;
       const expected = { routers: 1, transports: 4, producers: 4, consumers: 4 };
       const { routers, transports, producers, consumers } = carries;
       assert.deepEqual({ routers, transports, producers, consumers }, expected);

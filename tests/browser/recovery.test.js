@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { startPod } from '../lib/pod.js';
+import { startVirtualPod } from '../lib/pod.js';
 import { join, startBrowser } from './support/browser.js';
 import { local, startConference } from './support/conference.js';
 
@@ -52,7 +52,7 @@ test('the pod dies and comes back: so does the conference', { skip: local }, asy
   await survive(t, conference, async () => {
     pod.kill('SIGKILL');
     await pod.program.ended;
-    await startPod(t, { listen: `127.0.0.1:${pod.port}` });
+    await startVirtualPod(t, { listen: `127.0.0.1:${pod.port}` });
   });
 });
 
@@ -60,7 +60,7 @@ test('the pod dies and comes back: so does the conference', { skip: local }, asy
 async function mediaWorkerOf({ pod, server }) {
   if (pod) {
     const { workers } = await pod.status();
-    return workers.find(({ connection }) => connection).pid;
+    return workers.find(({ carries }) => carries.transports > 0).pid;
   }
   const children = readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
   return Number(children.trim().split(' ')[0]);

@@ -1,6 +1,6 @@
 // The example conference, as anyone runs it: its server, and the pod that its media runs on.
 import path from 'node:path';
-import { startPod } from '../../lib/pod.js';
+import { startVirtualPod } from '../../lib/pod.js';
 import { start } from '../../lib/process.js';
 import { program } from '../../lib/programs.js';
 
@@ -22,7 +22,7 @@ export const local = process.env.MAFALDA_TEST_LOCAL === '1';
  * @param {ConferenceOptions} [options]
  */
 export async function startConference(owner, { env, netns, pod } = {}) {
-  if (!local) pod ??= await startPod(owner, { netns });
+  if (!local) pod ??= await startVirtualPod(owner, { netns });
   const server = start(owner, process.execPath, [path.join(folder, 'server/main.ts')], {
     env: {
       PORT: '0',
