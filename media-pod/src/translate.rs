@@ -69,7 +69,7 @@ impl Translator {
                     break;
                 }
             };
-            match check(&message).and_then(|()| self.to_worker(&message)) {
+            match check(&message).and_then(|()| self.rewrite(&message)) {
                 Ok(ForWorker::Unchanged) => result.to_worker.push(message),
                 Ok(ForWorker::Instead(instead)) => result.to_worker.extend(instead),
                 Ok(ForWorker::Answer(answer)) => result.to_application.push(answer),
@@ -92,7 +92,7 @@ impl Translator {
     ///
     /// # Errors
     /// It is no message of the channel.
-    pub fn to_worker(&mut self, message: &Bytes) -> Result<ForWorker, ViewError> {
+    pub fn rewrite(&mut self, message: &Bytes) -> Result<ForWorker, ViewError> {
         let rewritten = match &mut self.rewriter {
             Some(rewriter) => rewriter.on_request(message)?,
             None => ForWorker::Unchanged,

@@ -104,7 +104,7 @@ impl Member {
         let mut state = self.state();
         let message = state.requests.enter(from, message)?;
         let mut sent = Sent::default();
-        match state.translator.to_worker(&message)? {
+        match state.translator.rewrite(&message)? {
             ForWorker::Unchanged => sent.is_full = !self.outbox.send(message),
             ForWorker::Instead(instead) => {
                 for message in instead {
