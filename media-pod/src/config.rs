@@ -197,7 +197,7 @@ impl Config {
     /// A file cannot be used, or an address is not one of this host.
     pub fn check_files_and_addresses(&self) -> Result<(), ConfigError> {
         if let Some(tls) = &self.tls {
-            crate::serve::tls_acceptor(tls)?;
+            crate::tls::tls_acceptor(tls)?;
         }
         for ip in &self.rtc_ips {
             UdpSocket::bind((*ip, 0))

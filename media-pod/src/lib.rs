@@ -28,6 +28,7 @@ mod serve;
 mod sessions;
 mod slot;
 mod status;
+mod tls;
 mod topology;
 mod translate;
 mod virtual_worker;

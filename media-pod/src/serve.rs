@@ -1,16 +1,14 @@
 //! Accepts HTTP connections and serves them until the pod stops.
 
-use crate::config::{ConfigError, Tls};
 use crate::cpu::CpuSampler;
 use crate::http;
 use crate::pod::Pod;
+use crate::tls::Certificate;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::fmt::Display;
-use std::fs::File;
 use std::future::Future;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_rustls::{TlsAcceptor, rustls};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -34,42 +31,6 @@ pub struct Shutdown<Gentle, Now> {
     pub now: Now,
 }
 
-/// What the certificate and the key make.
-///
-/// # Errors
-/// One of the files cannot be used: names its flag.
-pub(crate) fn tls_acceptor(tls: &Tls) -> Result<TlsAcceptor, ConfigError> {
-    let certificate = |what: &dyn Display| ConfigError::Flag {
-        flag: "--tls-cert",
-        reason: format!("{}: {what}", tls.certificate.display()),
-    };
-    let key_error = |what: &dyn Display| ConfigError::Flag {
-        flag: "--tls-key",
-        reason: format!("{}: {what}", tls.key.display()),
-    };
-    let file = File::open(&tls.certificate).map_err(|error| certificate(&error))?;
-    let certificates = rustls_pemfile::certs(&mut BufReader::new(file))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| certificate(&error))?;
-    if certificates.is_empty() {
-        return Err(certificate(&"no certificate in it"));
-    }
-    let file = File::open(&tls.key).map_err(|error| key_error(&error))?;
-    let key = rustls_pemfile::private_key(&mut BufReader::new(file))
-        .map_err(|error| key_error(&error))?
-        .ok_or_else(|| key_error(&"no private key in it"))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder
-                .with_no_client_auth()
-                .with_single_cert(certificates, key)
-        })
-        .map_err(|error| certificate(&error))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 /// Runs the pod on a listener until it is told to stop.
 ///
 /// # Errors
@@ -79,7 +40,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown<impl Future<Output = ()>, impl Future<Output = ()>>,
 ) -> io::Result<()> {
-    let tls = pod.config().tls.as_ref().map(tls_acceptor).transpose();
+    let tls = pod.config().tls.clone().map(Certificate::read).transpose();
     let tls = tls.map_err(io::Error::other)?;
     pod.start_workers();
     tokio::spawn(each_second(pod.clone()));
@@ -141,7 +102,7 @@ async fn each_second(pod: Pod) {
     }
 }
 
-async fn accept(pod: Pod, listener: TcpListener, tls: Option<TlsAcceptor>) {
+async fn accept(pod: Pod, listener: TcpListener, mut tls: Option<Certificate>) {
     let permits = Arc::new(Semaphore::new(pod.config().max_connections));
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -160,10 +121,10 @@ async fn accept(pod: Pod, listener: TcpListener, tls: Option<TlsAcceptor>) {
         };
         let _ = stream.set_nodelay(true);
         let routes = http::routes(pod.clone(), peer);
-        match &tls {
+        match &mut tls {
             None => drop(tokio::spawn(serve(stream, routes, permit))),
             Some(tls) => {
-                let handshake = tls.accept(stream);
+                let handshake = tls.acceptor().accept(stream);
                 tokio::spawn(async move {
                     match timeout(HEADERS, handshake).await {
                         Ok(Ok(stream)) => serve(stream, routes, permit).await,

@@ -32,9 +32,26 @@ test('a pod that cannot work does not start', async (t) => {
   }
 });
 
+// A pod in a cluster is reached by an address that nobody knew when its certificate was made.
+test('TLS: an authority in MAFALDA_CA vouches for pods by their common name, and for no others', async (t) => {
+  for (const [names, code, answer] of /** @type {const} */ ([
+    ['DNS:pod.mafalda', 0, /^ok: wss:/],
+    ['DNS:elsewhere.example', 50, /certificate/],
+  ])) {
+    const { certificate, key, ca } = makeAuthority(await temporaryDirectory(t), names);
+    const args = ['--tls-cert', certificate, '--tls-key', key];
+    const pod = start(t, program('mafalda'), ['serve', '--listen', '127.0.0.1:0', ...args]);
+    const [, port] = await pod.says(/listening on https:\/\/127\.0\.0\.1:(\d+)/);
+    const env = { MAFALDA_URL: `wss://127.0.0.1:${port}`, MAFALDA_CA: ca };
+    const check = start(t, program('mafalda-worker'), ['--check'], { env });
+    assert.equal((await check.ended).code, code, check.stderr);
+    assert.match(check.stdout + check.stderr, answer);
+  }
+});
+
 test('TLS: with MAFALDA_CA the pod is trusted; else --check says what to set', async (t) => {
   const directory = await temporaryDirectory(t);
-  const authority = makeAuthority(directory);
+  const authority = makeAuthority(directory, 'IP:127.0.0.1');
   const args = ['--tls-cert', authority.certificate, '--tls-key', authority.key];
   const pod = start(t, program('mafalda'), ['serve', '--listen', '127.0.0.1:0', ...args]);
   const [, port] = await pod.says(/listening on https:\/\/127\.0\.0\.1:(\d+)/);
@@ -52,8 +69,8 @@ test('TLS: with MAFALDA_CA the pod is trusted; else --check says what to set', a
   }
 });
 
-/** An authority, and a certificate for 127.0.0.1 that it signed. */
-function makeAuthority(directory) {
+/** An authority, and a certificate for these names that it signed. */
+function makeAuthority(directory, names) {
   const file = (name) => path.join(directory, name);
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const openssl = (...args) =>
@@ -66,7 +83,7 @@ function makeAuthority(directory) {
     ...['req', ...newKey, '-subj', '/CN=pod'],
     ...['-keyout', file('pod.key'), '-out', file('pod.csr')],
   );
-  writeFileSync(file('names'), 'subjectAltName=IP:127.0.0.1');
+  writeFileSync(file('names'), `subjectAltName=${names}`);
   openssl(
     ...['x509', '-req', '-in', file('pod.csr'), '-days', '2', '-extfile', file('names')],
     ...[

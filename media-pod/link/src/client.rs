@@ -6,6 +6,7 @@ use crate::handshake::{
     FILE_ARGUMENTS, HandedOver, Hello, Refusal, Resume, Start, Welcome, header,
 };
 use crate::socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
+use crate::tls;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::rustls;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -272,34 +272,10 @@ impl Target {
     }
 
     fn connector(&self) -> Result<Connector, ConnectError> {
-        if self.url.scheme() == "ws" {
-            return Ok(Connector::Plain);
+        match self.url.scheme() {
+            "ws" => Ok(Connector::Plain),
+            _ => Ok(Connector::Rustls(Arc::new(tls::config(self.ca.as_deref())?))),
         }
-        let mut roots = rustls::RootCertStore::empty();
-        let found = match &self.ca {
-            Some(path) => {
-                let setting = |reason: String| {
-                    ConnectError::Setting(format!("MAFALDA_CA, {}: {reason}", path.display()))
-                };
-                let found = rustls_native_certs::load_certs_from_paths(Some(path), None);
-                if let Some(error) = found.errors.first() {
-                    return Err(setting(error.to_string()));
-                }
-                if found.certs.is_empty() {
-                    return Err(setting("no certificate in it".into()));
-                }
-                found
-            }
-            None => rustls_native_certs::load_native_certs(),
-        };
-        roots.add_parsable_certificates(found.certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ConnectError::Setting(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Connector::Rustls(Arc::new(config)))
     }
 
     fn unreachable(&self, reason: impl ToString) -> ConnectError {
@@ -417,7 +393,7 @@ impl Target {
 
 /// An error of TLS or of the WebSocket, with what it most likely means.
 fn explain(error: tungstenite::Error) -> String {
-    use rustls::{
+    use tokio_rustls::rustls::{
         CertificateError::UnknownIssuer, Error::InvalidCertificate, Error::InvalidMessage,
     };
 

@@ -40,6 +40,8 @@ pub mod frame;
 pub mod hand_over;
 mod handshake;
 mod socket;
+#[cfg(feature = "client")]
+mod tls;
 mod window;
 
 pub use drive::{Attachment, Dial, DialError, End, LinkError, Sink, Source, Timing, drive};
