@@ -8,11 +8,13 @@ export CARGO_TARGET_DIR ?= $(MAFALDA_CACHE)/target
 # finds only after the next login.
 export PATH := $(MAFALDA_CACHE)/node:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test test-cluster images lint bench
 
 help:
 	@echo 'make demo    start a video conference on this machine and print its address (PORT=3000)'
 	@echo 'make test    run all tests: Rust, unmodified mediasoup applications, real browsers'
+	@echo 'make test-cluster  run the operator on a real Kubernetes, built once (10 min); needs root'
+	@echo 'make images  make image archives of pod and operator, without a container engine'
 	@echo 'make lint    check format and style of all code'
 	@echo 'make bench   measure a remote worker against a local one'
 
@@ -26,6 +28,18 @@ test:
 	@scripts/build --all-targets --rust-remote
 	@scripts/test
 
+test-cluster:
+	@scripts/setup test
+	@scripts/build --bins
+	@scripts/images
+	@tests/cluster/build all
+	@cargo test --release -p mafalda-e2e -- --ignored
+
+images:
+	@scripts/setup demo
+	@scripts/build --bins
+	@scripts/images
+
 lint:
 	@scripts/setup lint
 	@scripts/lint
@@ -34,3 +48,4 @@ bench:
 	@scripts/setup bench
 	@scripts/build --bins --rust-remote
 	@npm --prefix tests run bench
+	@cargo bench -p mafalda-virtual-worker --bench machine
