@@ -43,7 +43,7 @@ pub struct Seat {
     pub untold: bool,
     /// Goes up with each decision.
     pub decided: u32,
-    /// The decision that the pod and the API server know of.
+    /// The decision that the API server knows of.
     pub settled: u32,
     /// When the operator learned of it.
     pub met: Duration,
@@ -202,12 +202,23 @@ impl Book {
         }
     }
 
-    /// Notes that the pod and the API server know a decision.
+    /// Notes that the pod knows a placement: from now on it is expected to run the session.
+    pub fn told(&mut self, session: &SessionName, decision: u32, now: Duration) {
+        if let Some(seat) = self.seats.get_mut(session)
+            && seat.decided == decision
+        {
+            seat.untold = false;
+            if let Some(home) = &mut seat.home {
+                home.since = now;
+            }
+        }
+    }
+
+    /// Notes that the API server knows a decision.
     pub fn settle(&mut self, session: &SessionName, decision: u32, now: Duration) {
         if let Some(seat) = self.seats.get_mut(session) {
             seat.settled = seat.settled.max(decision);
             seat.settled_at = now;
-            seat.untold &= seat.decided != decision;
             if seat.phase == SessionPhase::Active {
                 seat.token_since = now;
             }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a Lease that nobody renews is respected. With [`RETRY`] it is how long it takes at most
-/// until another replica works: 12 s.
-const LIFE: Duration = Duration::from_secs(10);
+/// until another replica works: 14 s.
+const LIFE: Duration = Duration::from_secs(12);
 /// How long after it was renewed last the holder stops: before another may begin.
-const GIVE_UP: Duration = Duration::from_secs(7);
+const GIVE_UP: Duration = Duration::from_secs(10);
 /// How often it is renewed, and tried for.
 const RETRY: Duration = Duration::from_secs(2);
 

@@ -186,7 +186,11 @@ impl Look<'_> {
                 .map(Duration::from_secs),
             phase: seat.phase,
             generation: seat.generation,
-            home: seat.home.clone(),
+            home: seat.home.clone().map(|home| plan::Home {
+                // A pod is not expected to run what it was not told of yet.
+                since: if seat.untold { self.now } else { home.since },
+                pod: home.pod,
+            }),
             waiting: seat.waiting,
         }
     }

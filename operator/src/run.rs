@@ -48,7 +48,7 @@ pub struct Settings {
     /// How long a pod that is to go takes nothing new before its sessions are told, in seconds.
     #[arg(long, default_value_t = 30)]
     pub cordon_seconds: u32,
-    /// Requests to the API server and to pods at the same time, at most.
+    /// Requests to the API server at the same time, at most, and as many to pods.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub requests: u16,
 }
@@ -129,6 +129,7 @@ fn shared(settings: &Settings, client: Client, index: Index) -> Shared {
         events: Arc::new(Events::new(client.clone(), &settings.identity)),
         clock: Clock::start(),
         requests: Arc::new(Semaphore::new(settings.requests.into())),
+        calls: Arc::new(Semaphore::new(settings.requests.into())),
         client,
     }
 }

@@ -1,7 +1,7 @@
 //! One task for each MafaldaCluster: it looks, plans, notes what was decided and has it done; when
 //! something changed, and each second.
 
-use super::jobs::{Job, Key, Settle, due, ip_of};
+use super::jobs::{Job, Key, due, ip_of};
 use super::perform::{Error, Performer, apply_disruption_budget};
 use super::status::{UTILIZATION_SECONDS, status};
 use crate::book::Book;
@@ -34,6 +34,8 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const SECRETS: Duration = Duration::from_secs(600);
 /// How long what was done may take to come back from the API server or the pod.
 const ECHO: Duration = Duration::from_secs(1);
+/// Jobs that wait for their turn at most; others stay due.
+const WAITING: usize = 512;
 /// The longest wait after a failure.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -47,8 +49,10 @@ pub struct Shared {
     pub metrics: Metrics,
     pub events: Arc<Events>,
     pub clock: Clock,
-    /// Requests that are under way at the same time at most.
+    /// Requests to the API server that are under way at the same time at most.
     pub requests: Arc<Semaphore>,
+    /// Requests to pods: those do not wait for the API server.
+    pub calls: Arc<Semaphore>,
 }
 
 /// Keeps one cluster as its resource says. Returns when that is gone.
@@ -299,6 +303,9 @@ impl Actor {
         let Some(performer) = self.performer.clone() else {
             return;
         };
+        if self.jobs.len() >= WAITING {
+            return;
+        }
         let now = Instant::now();
         let attempt = self.attempts.entry(job.key()).or_insert(Attempt {
             under_way: false,
@@ -309,9 +316,13 @@ impl Actor {
             return;
         }
         attempt.under_way = true;
-        let (cluster, requests) = (cluster.clone(), self.shared.requests.clone());
+        let cluster = cluster.clone();
+        let turns = match job.asks_pod() {
+            true => self.shared.calls.clone(),
+            false => self.shared.requests.clone(),
+        };
         self.jobs.spawn(async move {
-            let _turn = requests.acquire().await;
+            let _turn = turns.acquire().await;
             let result = performer.perform(&cluster, &job).await;
             (job, result)
         });
@@ -322,7 +333,11 @@ impl Actor {
         let now = Instant::now();
         self.attempts
             .retain(|_, attempt| attempt.under_way || attempt.not_before + LONGEST > now);
-        if let Some(attempt) = self.attempts.get_mut(&job.key()) {
+        // The book knows of these at once; what others did shows after a moment.
+        let is_noted = result.is_ok() && matches!(job, Job::Tell { .. } | Job::Settle(_));
+        if is_noted {
+            self.attempts.remove(&job.key());
+        } else if let Some(attempt) = self.attempts.get_mut(&job.key()) {
             attempt.under_way = false;
             attempt.failures = if result.is_ok() {
                 0
@@ -331,14 +346,27 @@ impl Actor {
             };
             attempt.not_before = now + pause(attempt.failures);
         }
+        let now = self.shared.clock.now();
         match (&job, result) {
             (Job::Settle(settle), Ok(())) => {
                 let name = SessionName::from(settle.session.name_any());
-                let now = self.shared.clock.now();
                 self.book.settle(&name, settle.seat.decided, now);
             }
-            (Job::Settle(settle), Err(Error::Pod(PodError::Refused { code, message }))) => {
-                self.refused(settle, &code, &message);
+            (
+                Job::Tell {
+                    session, decision, ..
+                },
+                Ok(()),
+            ) => self.book.told(&session.as_str().into(), *decision, now),
+            (
+                Job::Tell {
+                    session, decision, ..
+                },
+                Err(Error::Pod(PodError::Refused { code, message })),
+            ) => {
+                // It drains or knows a later generation: another one is placed.
+                tracing::info!(session, code, "a pod did not take the session: {message}");
+                self.book.unseat(&session.as_str().into(), *decision);
             }
             (_, Ok(())) => {}
             (_, Err(error)) => {
@@ -346,13 +374,6 @@ impl Actor {
                 tracing::warn!(cluster = %self.name, %job, %error, "not done, and due again");
             }
         }
-    }
-
-    /// The pod drains or knows a later generation: the session is placed anew with the next one.
-    fn refused(&mut self, settle: &Settle, code: &str, message: &str) {
-        let name = SessionName::from(settle.session.name_any());
-        tracing::info!(session = %name, code, "a pod did not take the session: {message}");
-        self.book.unseat(&name, settle.seat.decided);
     }
 }
 

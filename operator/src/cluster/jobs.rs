@@ -68,7 +68,14 @@ pub enum Job {
         session: String,
         generation: u64,
     },
-    /// Tell the pod and the API server what was decided for a session.
+    /// Start a session on its home pod.
+    Tell {
+        session: String,
+        ip: IpAddr,
+        generation: u64,
+        decision: u32,
+    },
+    /// Tell the API server what was decided for a session.
     Settle(Box<Settle>),
     /// Write the cluster's status.
     Status(Box<MafaldaClusterStatus>),
@@ -89,6 +96,14 @@ pub struct Settle {
 pub struct Key(&'static str, String, u64);
 
 impl Job {
+    /// Whether a pod is asked, not the API server.
+    pub fn asks_pod(&self) -> bool {
+        matches!(
+            self,
+            Self::Tell { .. } | Self::Fence { .. } | Self::DrainPod { .. }
+        )
+    }
+
     /// What it is about.
     pub fn key(&self) -> Key {
         match self {
@@ -105,11 +120,10 @@ impl Job {
                 ..
             } => Key("fence", format!("{pod}/{session}"), *generation),
             // A later decision does not wait for a pod that does not answer.
-            Self::Settle(settle) => Key(
-                "settle",
-                settle.session.name_any(),
-                settle.seat.decided.into(),
-            ),
+            Self::Tell {
+                session, decision, ..
+            } => Key("tell", session.clone(), (*decision).into()),
+            Self::Settle(settle) => Key("settle", settle.session.name_any(), 0),
             Self::Status(_) => Key("status", String::new(), 0),
         }
     }
@@ -167,7 +181,10 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
         let uid = session.metadata.uid.as_ref();
         if let Some(seat) = seat.filter(|seat| uid == Some(&seat.uid)) {
             let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
-            jobs.extend(settle(look, session, seat, home.copied()));
+            jobs.extend(match (seat.untold, home) {
+                (true, Some(pod)) => tell(session, seat, pod),
+                (true, None) | (false, _) => settle(look, session, seat, home.copied()),
+            });
         }
     }
     jobs
@@ -295,7 +312,18 @@ fn delete(pod: &Pod, note: &Note) -> Option<Job> {
     })
 }
 
-/// What the pod or the API server does not know of a session.
+/// What a pod does not know of its session. The API server learns of it afterwards: what can be read
+/// there is true.
+fn tell(session: &Session, seat: &Seat, pod: &Pod) -> Option<Job> {
+    Some(Job::Tell {
+        session: session.name_any(),
+        ip: ip_of(pod)?,
+        generation: seat.generation.0,
+        decision: seat.decided,
+    })
+}
+
+/// What the API server does not know of a session.
 fn settle(
     look: &Look<'_>,
     session: &Arc<Session>,
@@ -311,7 +339,7 @@ fn settle(
     let written = status.generation.unwrap_or_default() == seat.generation.0
         && (status.phase == Some(Phase::Active)) == active;
     let counts = active && participants.is_some() && participants != status.participants;
-    let due = seat.decided > seat.settled
+    let due = (seat.decided > seat.settled && !seat.untold)
         || (seat.decided > 0 && !written && age >= ECHO)
         || (counts && age >= COUNTS)
         || (active && access::is_due(seat.token_since, look.now));

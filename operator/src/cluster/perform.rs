@@ -121,6 +121,12 @@ impl Performer {
                 generation,
                 ..
             } => self.pods.delete_session(*ip, session, *generation).await?,
+            Job::Tell {
+                session,
+                ip,
+                generation,
+                ..
+            } => self.pods.put_session(*ip, session, *generation).await?,
             Job::Settle(settle) => self.settle(settle).await?,
             Job::Status(status) => {
                 let clusters: Api<MafaldaCluster> =
@@ -136,7 +142,7 @@ impl Performer {
         Ok(())
     }
 
-    /// The pod first, then the Secret, then the status that names it: what can be read is true.
+    /// The Secret first, then the status that names it.
     async fn settle(&self, settle: &Settle) -> Result<(), Error> {
         let (session, seat) = (&*settle.session, &settle.seat);
         let (name, namespace) = (session.name_any(), session.namespace().unwrap_or_default());
@@ -147,15 +153,7 @@ impl Performer {
             let secret = access::secret(session, &url, &token, &self.authorities);
             let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
             let secret_name = crate::names::access_secret(&name);
-            let put = async {
-                match seat.untold {
-                    true => self.pods.put_session(pod, &name, seat.generation.0).await,
-                    false => Ok(()),
-                }
-            };
-            let (put, applied) = tokio::join!(put, apply(&secrets, &secret_name, secret));
-            put?;
-            applied?;
+            apply(&secrets, &secret_name, secret).await?;
         }
         let now = self.clock.now();
         let made = status::status(session, seat, settle.pod, settle.participants, now);

@@ -70,7 +70,7 @@ fn a_pod_in_use_is_marked() {
     let mut scene = warm();
     scene.session("stage", "u", json!({}));
     let (_, jobs) = scene.turn();
-    assert_eq!(words(&jobs), ["mark talk-0", "settle stage"]);
+    assert_eq!(words(&jobs), ["mark talk-0", "tell stage"]);
     let Job::MarkPod { patch, .. } = &jobs[0] else {
         panic!("{jobs:?}");
     };
@@ -115,12 +115,14 @@ fn a_pod_is_told_of_its_drain() {
 fn a_session_is_settled_once_and_again_when_somebody_changed_it() {
     let mut scene = warm();
     scene.session("stage", "u", json!({}));
+    let decision = tell(&mut scene);
+    let name = SessionName::from("stage");
+    scene.book.told(&name, decision, NOW);
     let (_, jobs) = scene.turn();
     let Some(Job::Settle(settle)) = jobs.last() else {
         panic!("{jobs:?}");
     };
     assert_eq!(settle.pod, Some([10, 0, 0, 9].into()));
-    let name = SessionName::from("stage");
     scene.book.settle(&name, settle.seat.decided, NOW);
     let settled = |scene: &mut Scene| {
         let (_, jobs) = scene.turn();
@@ -149,11 +151,8 @@ fn a_session_is_settled_once_and_again_when_somebody_changed_it() {
 fn a_session_that_was_refused_is_placed_anew() {
     let mut scene = warm();
     scene.session("stage", "u", json!({}));
-    let (_, jobs) = scene.turn();
-    let Some(Job::Settle(settle)) = jobs.last() else {
-        panic!("{jobs:?}");
-    };
-    scene.book.unseat(&"stage".into(), settle.seat.decided);
+    let decision = tell(&mut scene);
+    scene.book.unseat(&"stage".into(), decision);
     let (actions, _) = scene.turn();
     assert!(
         format!("{actions:?}").contains("Generation(2)"),
@@ -190,16 +189,40 @@ fn a_token_is_written_again_in_time() {
 fn a_pod_is_told_of_a_placement_once() {
     let mut scene = warm();
     scene.session("stage", "u", json!({}));
-    let (_, jobs) = scene.turn();
-    let Some(Job::Settle(settle)) = jobs.last() else {
-        panic!("{jobs:?}");
-    };
-    assert!(settle.seat.untold);
-    scene.book.settle(&"stage".into(), settle.seat.decided, NOW);
+    let decision = tell(&mut scene);
+    scene.book.told(&"stage".into(), decision, NOW);
     scene.book.renew_access();
     let (_, jobs) = scene.turn();
-    let Some(Job::Settle(settle)) = jobs.last() else {
-        panic!("{jobs:?}");
+    assert_eq!(
+        words(&jobs).last().map(String::as_str),
+        Some("settle stage")
+    );
+}
+
+/// Protects a busy cluster from itself: a pod that waits for its turn to be told of a session does
+/// not miss it. One that was told and does not run it has lost it.
+#[test]
+fn a_pod_misses_only_what_it_was_told() {
+    let mut scene = warm();
+    scene.session("stage", "u", json!({}));
+    let decision = tell(&mut scene);
+    let wait = |scene: &mut Scene| {
+        scene.now += Duration::from_secs(10);
+        scene.heard.get_mut("talk-0").unwrap().last_seen = scene.now;
+        let (actions, _) = scene.turn();
+        format!("{actions:?}")
     };
-    assert!(!settle.seat.untold);
+    assert!(!wait(&mut scene).contains("SessionMissing"));
+    let now = scene.now;
+    scene.book.told(&"stage".into(), decision, now);
+    assert!(wait(&mut scene).contains("SessionMissing"));
+}
+
+/// Has a turn in which the pod is to be told of the session. The decision that it is about.
+fn tell(scene: &mut Scene) -> u32 {
+    let (_, jobs) = scene.turn();
+    match jobs.last() {
+        Some(Job::Tell { decision, .. }) => *decision,
+        _ => panic!("{jobs:?}"),
+    }
 }

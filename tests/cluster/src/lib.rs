@@ -7,6 +7,7 @@
 mod cluster;
 mod operator;
 mod resources;
+pub mod simulated;
 
 pub use cluster::{Cluster, Error};
 pub use operator::{IMAGE, Operator, load_media_pod};

@@ -62,6 +62,7 @@ fn a_drain_is_asked_for_and_taken_back() {
         })
         .await;
         println!("drained and gone after {:?}", begun.elapsed());
+        world.active("stage", 2).await;
         let status = world.status("stage").await;
         assert_ne!(status.home_pod.as_deref(), Some(home.as_str()));
         assert_eq!(status.generation, Some(2));

@@ -170,6 +170,25 @@ impl World {
         .await
     }
 
+    /// Waits until so many media pods take sessions, and none comes or goes.
+    pub async fn calm(&self, pods: u32) {
+        until("the pool is calm", async || {
+            let there = self.pod_names().await.len();
+            let status = self
+                .clusters
+                .get("talk")
+                .await
+                .unwrap()
+                .status
+                .unwrap_or_default();
+            let progressing = status.conditions.iter().find(|c| c.type_ == "Progressing");
+            status.ready >= pods
+                && status.pods as usize == there
+                && progressing.is_some_and(|condition| condition.status == "False")
+        })
+        .await;
+    }
+
     /// The condition of the MafaldaCluster: its status and its reason.
     pub async fn condition(&self, of: &str) -> Option<(String, String)> {
         let status = self.clusters.get("talk").await.unwrap().status?;
@@ -187,21 +206,20 @@ impl World {
             .collect()
     }
 
-    /// The process of a pod's supervisor on this machine.
-    pub fn process_of(&self, pod: &str) -> u32 {
+    /// The process of a pod's supervisor on this machine. Its control group is named after the pod.
+    pub async fn process_of(&self, pod: &str) -> u32 {
+        let uid = self.pods.get(pod).await.unwrap().uid().unwrap();
+        let names = [uid.clone(), uid.replace('-', "_")];
         let is_it = |id: &u32| {
-            let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-            let name = format!("MAFALDA_POD_NAME={pod}");
-            let namespace = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            let mut variables = environment.split(|byte| *byte == 0);
-            variables.any(|variable| variable == name.as_bytes())
-                && namespace.starts_with(b"/usr/bin/mafalda\0serve")
+            let read =
+                |file| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+            read("cmdline").starts_with("/usr/bin/mafalda\0serve") && {
+                let group = read("cgroup");
+                names.iter().any(|name| group.contains(name))
+            }
         };
-        let ids = std::fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-        ids.into_iter()
-            .find(is_it)
-            .expect("the pod runs on this machine")
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let mut ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        ids.find(is_it).expect("the pod runs on this machine")
     }
 }
