@@ -1,4 +1,4 @@
-// Benchmarks of a remote worker on loopback against a local one: what `make bench` shows.
+// Benchmarks of remote and virtual workers on loopback against a local one: what `make bench` shows.
 // Meant for an otherwise idle machine. The last line is all of it as JSON.
 import os from 'node:os';
 import { asFromAnotherHost, closeWith, createWorker, mediasoup } from '../lib/application.js';
@@ -8,7 +8,10 @@ import { Scope } from '../lib/scope.js';
 import { latency } from './latency.js';
 import { relayMemory, relayStart } from './relay.js';
 import { rustLatency } from './rust.js';
+import { round } from './statistics.js';
 import { throughput } from './throughput.js';
+import { CONSUMERS, tree } from './tree.js';
+import { virtualLatency } from './virtual.js';
 
 /** Application and pod on one host, as here, and as if they were not: then TCP carries the channel. */
 const phases = /** @type {const} */ ([
@@ -75,6 +78,21 @@ try {
     remote.close();
     await pod.stop();
   }
+  results.virtual = {};
+  for (const [name, env] of Object.entries({ 'one host': {}, 'over TCP': asFromAnotherHost })) {
+    const measured = await virtualLatency(scope, local, env, rounds);
+    results.virtual[name] = measured;
+    for (const [what, comparison] of Object.entries(measured)) {
+      show(`virtual worker of 4, ${name}, ${what}`, comparison);
+    }
+  }
+  results.tree = await tree(scope);
+  const { packetsPerSecond, received, virtual, bare, ratio } = results.tree;
+  console.log(
+    `CPU a packet, 1 producer to ${CONSUMERS} SRTP consumers on 2 workers, ${packetsPerSecond} packets a second: ` +
+      `${virtual.micros} µs virtual (${virtual.rounds.join(', ')}), ${bare.micros} µs piped by hand (${bare.rounds.join(', ')}), ` +
+      `ratio ${ratio}; ${round(received * 100, 1)} % arrived`,
+  );
   console.log(JSON.stringify(results));
 } finally {
   await scope.end();
