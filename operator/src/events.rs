@@ -115,7 +115,8 @@ impl Events {
             .map(|pod| format!("{pod}: "))
             .unwrap_or_default();
         let mut note = format!("{pod}{}", action.reason);
-        note.truncate(note.floor_char_boundary(LONGEST));
+        let end = (0..=LONGEST).rev().find(|end| note.is_char_boundary(*end));
+        note.truncate(end.unwrap_or(0));
         let event = Event {
             type_: kind,
             reason: action.reason.name().to_owned(),

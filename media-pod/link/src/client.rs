@@ -274,7 +274,9 @@ impl Target {
     fn connector(&self) -> Result<Connector, ConnectError> {
         match self.url.scheme() {
             "ws" => Ok(Connector::Plain),
-            _ => Ok(Connector::Rustls(Arc::new(tls::config(self.ca.as_deref())?))),
+            _ => Ok(Connector::Rustls(Arc::new(tls::config(
+                self.ca.as_deref(),
+            )?))),
         }
     }
 

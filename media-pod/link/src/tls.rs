@@ -1,14 +1,16 @@
 //! Whom a client trusts.
 
 use crate::client::ConnectError;
-use tokio_rustls::rustls::{self, client::WebPkiServerVerifier};
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use std::path::Path;
+use std::sync::Arc;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, client::WebPkiServerVerifier};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
-use std::path::Path;
-use std::sync::Arc;
 
 /// What a cluster's operator names each pod's certificate. A pod is reached by an address that nobody
 /// knew when its certificate was made.

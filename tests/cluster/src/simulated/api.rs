@@ -137,7 +137,7 @@ async fn answer(pods: &Pods, pod: IpAddr, request: Request<Incoming>) -> Respons
                 .unwrap_or_default()
                 .as_secs();
             pods.change(pod, |pod| {
-                drop(pod.sessions.insert(name, (generation, now)))
+                pod.sessions.insert(name, (generation, now));
             });
             reply(StatusCode::OK, &json!({}))
         }
