@@ -1,0 +1,6 @@
+//! The chart (helm/mafalda): what it makes of its values, and a life with it on a real cluster.
+
+mod files;
+mod helm;
+mod install;
+mod values;
