@@ -2,7 +2,8 @@
 
 use crate::program::Step;
 use crate::requests::{Names, request};
-use crate::world::{MEMBER_SERVER, World};
+use crate::settings::MEMBER_SERVER;
+use crate::world::World;
 use mafalda_channel::fbs::request::{Body, Method};
 use mafalda_channel::fbs::web_rtc_transport::Listen;
 use mafalda_channel::{Message, view};
