@@ -8,13 +8,14 @@ export CARGO_TARGET_DIR ?= $(MAFALDA_CACHE)/target
 # finds only after the next login.
 export PATH := $(MAFALDA_CACHE)/node:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test test-cluster images lint bench
+.PHONY: help demo test test-cluster images kind lint bench
 
 help:
 	@echo 'make demo    start a video conference on this machine and print its address (PORT=3000)'
 	@echo 'make test    run all tests: Rust, unmodified mediasoup applications, real browsers'
 	@echo 'make test-cluster  run the operator on a real Kubernetes, built once (10 min); needs root'
 	@echo 'make images  make image archives of pod and operator, without a container engine'
+	@echo 'make kind    a cluster in docker, with the chart and the conference on it'
 	@echo 'make lint    check format and style of all code'
 	@echo 'make bench   measure a remote worker against a local one'
 
@@ -33,12 +34,17 @@ test-cluster:
 	@scripts/build --bins
 	@scripts/images
 	@tests/cluster/build all
-	@cargo test --release -p mafalda-e2e -- --ignored
+	@cargo test --release -p mafalda-e2e -- --include-ignored --test-threads=1
 
 images:
 	@scripts/setup demo
 	@scripts/build --bins
 	@scripts/images
+
+kind:
+	@scripts/setup demo
+	@scripts/build --bins
+	@scripts/kind
 
 lint:
 	@scripts/setup lint

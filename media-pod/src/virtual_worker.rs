@@ -118,7 +118,7 @@ impl Shell {
     /// and the members that must be waited for before the next messages.
     pub fn on_application(&self, batch: &Bytes) -> (Option<Frame>, Vec<Outbox>) {
         let mut core = self.core();
-        if core.closed {
+        if core.closed || self.exit.borrow().is_some() {
             return (None, Vec::new());
         }
         let inbound = core.translator.inbound(batch);
@@ -273,7 +273,18 @@ impl Shell {
                         Err(error) => tracing::error!(%error, "a message was not passed on"),
                     }
                 }
-                Action::Owns(id) => self.own(core, &id),
+                Action::Owns(id) => {
+                    if !self.own(core, &id) {
+                        // What follows is about it, and would reach the other's.
+                        actions.clear();
+                        tracing::warn!(
+                            virtual_worker = self.id.0,
+                            id,
+                            "somebody else has this id, and it is too short for an alias: the application is dropped"
+                        );
+                        self.end(Exit::Code(1));
+                    }
+                }
                 Action::Disowns(id) => {
                     let alias = core.aliases.remove(&id);
                     self.group.disown(self.id, alias.as_deref().unwrap_or(&id));
@@ -286,15 +297,14 @@ impl Shell {
         }
     }
 
-    /// Events of `id` are ours. One that another virtual worker has goes by another name.
-    fn own(&self, core: &mut Core, id: &str) {
+    /// Events of `id` are ours. One that another virtual worker has goes by another name; false if
+    /// there is none.
+    fn own(&self, core: &mut Core, id: &str) -> bool {
         if self.group.own(self.id, id) {
-            return;
+            return true;
         }
-        // One that is too short for that is refused by the process: it exists already.
-        if let Some(alias) = core.aliases.add(id, &self.id.name()) {
-            self.group.own(self.id, &alias);
-        }
+        let alias = core.aliases.add(id, &self.id.name());
+        alias.is_some_and(|alias| self.group.own(self.id, &alias))
     }
 
     fn tell(&self, core: &mut Core, said: &[Bytes]) -> Result<(), ViewError> {

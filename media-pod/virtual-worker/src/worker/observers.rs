@@ -1,7 +1,7 @@
 //! RTP observers of the application: each lives on one member, and what it observes comes there.
 
 use super::VirtualWorker;
-use crate::messages::Ask;
+use crate::messages::{Ask, acceptance};
 use crate::refusal::Refusal;
 use crate::state::{Fate, Id, Kind, MemberId, Observer, Purpose};
 use bytes::Bytes;
@@ -69,8 +69,14 @@ impl VirtualWorker {
                 Method::RtpobserverRemoveProducer,
                 Some(BodyRef::RtpObserverRemoveProducerRequest(body)),
             ) => {
-                self.pass_to_handler(request, message);
-                self.stop_observing(request.handler_id, body.producer_id()?);
+                let producer = body.producer_id()?;
+                if self.is_free_of(request.handler_id, producer) {
+                    // Its member need not know that producer, but mediasoup accepts this.
+                    self.answer(&acceptance(request.id, None));
+                } else {
+                    self.pass_to_handler(request, message);
+                    self.stop_observing(request.handler_id, producer);
+                }
             }
             (Method::RtpobserverPause | Method::RtpobserverResume, _) => {
                 let thing = self.state.things.get_mut(request.handler_id);
@@ -163,6 +169,22 @@ impl VirtualWorker {
             if let Some(producers) = self.state.observed(&observer) {
                 producers.insert(producer_id);
             }
+        }
+    }
+
+    /// Whether the observer could hear this producer of its router and does not.
+    fn is_free_of(&self, observer: &str, producer_id: &str) -> bool {
+        let things = &self.state.things;
+        let (Some(observer), Some(producer)) = (things.get(observer), things.get(producer_id))
+        else {
+            return false;
+        };
+        match (&observer.kind, &producer.kind) {
+            (Kind::Observer(o), Kind::Producer(p)) => {
+                let known = observer.router == producer.router && !p.is_data();
+                known && !o.producers.contains(producer_id)
+            }
+            _ => false,
         }
     }
 

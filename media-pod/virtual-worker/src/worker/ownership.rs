@@ -7,10 +7,14 @@ use crate::refusal::Refusal;
 use crate::state::INTERNAL;
 
 impl VirtualWorker {
-    /// Makes an id the application's.
+    /// Makes an id the application's. A server's is refused here: mediasoup 3.27.1 keeps a freed
+    /// observer or transport whose id it refuses, and dies of it, with all that others have there.
     pub(super) fn own(&mut self, id: &str) -> Result<(), Refusal> {
         let state = &self.state;
-        let is_taken = state.things.contains_key(id) || state.routers.contains_key(id);
+        let is_taken = state.things.contains_key(id)
+            || state.routers.contains_key(id)
+            || state.servers.contains_key(id)
+            || self.config.member_server.as_deref() == Some(id);
         if is_taken || id.starts_with(INTERNAL) {
             return Err(Refusal::handler_exists(id));
         }

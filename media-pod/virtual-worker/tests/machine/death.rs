@@ -2,10 +2,11 @@
 
 use crate::cases;
 use crate::config;
+use crate::held::{assert_nothing_useless, owned_by, things_on_members};
 use crate::model::Thing;
 use crate::program::{Flavour, Step, program, steps};
 use crate::requests::{Names, request};
-use crate::seen::{assert_nothing_useless, owned_by, sort_out, things_on_members};
+use crate::seen::sort_out;
 use crate::world::World;
 use mafalda_virtual_worker::{Config, Placement};
 use proptest::prelude::*;

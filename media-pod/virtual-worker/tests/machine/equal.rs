@@ -1,9 +1,10 @@
 //! One application, any settings: as on one ideal worker.
 
+use crate::held::{assert_nothing_useless, ids_of, owned_by};
 use crate::model::Model;
 use crate::program::{Flavour, Step, close_all, program, steps};
 use crate::requests::{Names, request};
-use crate::seen::{assert_heard, assert_nothing_useless, ids_of, owned_by, sort_out};
+use crate::seen::{assert_heard, sort_out};
 use crate::world::World;
 use crate::{cases, config};
 use proptest::prelude::*;

@@ -1,9 +1,10 @@
 //! Pipes: as few as needed, in trees within their bounds, for as long as needed, measured.
 
+use crate::held::{assert_nothing_useless, owned_by, things_on_members};
 use crate::model::{Model, Thing};
 use crate::program::{Flavour, Step, program, steps};
 use crate::requests::{Names, request};
-use crate::seen::{assert_nothing_useless, owned_by, sort_out, things_on_members};
+use crate::seen::sort_out;
 use crate::world::{Member, World};
 use crate::{cases, config};
 use mafalda_virtual_worker::{Config, MemberId, PipeSettings, Placement};

@@ -1,15 +1,16 @@
 //! The requests that an application's library sends.
 
-use crate::program::{Flavour, Step};
+use crate::program::{DIRECT, Flavour, Step};
 use bytes::Bytes;
 use mafalda_channel::encode_request;
 use mafalda_channel::fbs::request::{Body, Method, Request};
 use mafalda_channel::fbs::rtp_parameters::{
-    CodecMapping, MediaKind, RtcpParameters, RtpCodecParameters, RtpMapping, RtpParameters, Type,
+    CodecMapping, EncodingMapping, MediaKind, RtcpParameters, RtpCodecParameters,
+    RtpEncodingParameters, RtpMapping, RtpParameters, Type,
 };
 use mafalda_channel::fbs::{
-    audio_level_observer, data_consumer, data_producer, direct_transport, router, rtp_observer,
-    sctp_parameters, transport, web_rtc_transport, worker,
+    audio_level_observer, data_consumer, data_producer, direct_transport, plain_transport, router,
+    rtp_observer, sctp_parameters, transport, web_rtc_transport, worker,
 };
 
 /// Whose ids a request names: `true` is another application's.
@@ -66,19 +67,39 @@ impl Names {
     }
 }
 
-fn stream() -> Box<sctp_parameters::SctpStreamParameters> {
+fn stream(stream_id: u16) -> Box<sctp_parameters::SctpStreamParameters> {
     Box::new(sctp_parameters::SctpStreamParameters {
-        stream_id: 7,
+        stream_id,
         ordered: Some(true),
         max_packet_life_time: None,
         max_retransmits: None,
     })
 }
 
-fn rtp_parameters(codecs: bool) -> Box<RtpParameters> {
+/// SSRCs are unique, as each transport wants those of its producers and consumers to be.
+fn producer_ssrc(p: u8) -> u32 {
+    1000 + u32::from(p)
+}
+
+fn mapped_ssrc(p: u8) -> u32 {
+    2000 + u32::from(p)
+}
+
+fn consumer_ssrc(c: u16) -> u32 {
+    3000 + u32::from(c)
+}
+
+fn encoding(ssrc: u32) -> RtpEncodingParameters {
+    RtpEncodingParameters {
+        ssrc: Some(ssrc),
+        ..Default::default()
+    }
+}
+
+fn rtp_parameters(codecs: bool, payload_type: u8, ssrc: u32) -> Box<RtpParameters> {
     let codec = RtpCodecParameters {
         mime_type: "audio/opus".into(),
-        payload_type: 111,
+        payload_type,
         clock_rate: 48_000,
         channels: Some(2),
         parameters: None,
@@ -88,16 +109,28 @@ fn rtp_parameters(codecs: bool) -> Box<RtpParameters> {
         mid: None,
         codecs: if codecs { vec![codec] } else { vec![] },
         header_extensions: vec![],
-        encodings: vec![],
+        encodings: vec![encoding(ssrc)],
         rtcp: Box::new(RtcpParameters {
-            cname: None,
+            cname: Some("cname".to_owned()),
             reduced_size: true,
         }),
         msid: None,
     })
 }
 
-fn listen_info() -> transport::ListenInfo {
+fn with_sctp() -> Box<transport::Options> {
+    Box::new(transport::Options {
+        enable_sctp: true,
+        max_send_message_size: 262_144,
+        max_receive_message_size: 262_144,
+        sctp_send_buffer_size: 262_144,
+        sctp_per_stream_send_queue_limit: 262_144,
+        sctp_max_receiver_window_buffer_size: 5_242_880,
+        ..Default::default()
+    })
+}
+
+pub fn listen_info() -> transport::ListenInfo {
     transport::ListenInfo {
         protocol: transport::Protocol::Udp,
         ip: "127.0.0.1".to_owned(),
@@ -138,6 +171,25 @@ pub fn request(id: u32, step: Step, names: Names) -> Bytes {
                 Method::WorkerCloseRouter,
                 String::new(),
                 Some(Body::WorkerCloseRouterRequest(Box::new(body))),
+            )
+        }
+        Step::CreateTransport(r, t) if t >= DIRECT => {
+            let body = router::CreatePlainTransportRequest {
+                transport_id: transport(t),
+                options: Box::new(plain_transport::PlainTransportOptions {
+                    base: with_sctp(),
+                    listen_info: Box::new(listen_info()),
+                    rtcp_listen_info: None,
+                    rtcp_mux: true,
+                    comedia: false,
+                    enable_srtp: false,
+                    srtp_crypto_suite: None,
+                }),
+            };
+            (
+                Method::RouterCreatePlaintransport,
+                router(r),
+                Some(Body::RouterCreatePlainTransportRequest(Box::new(body))),
             )
         }
         Step::CreateTransport(r, t) => {
@@ -219,10 +271,14 @@ pub fn request(id: u32, step: Step, names: Names) -> Bytes {
             let body = transport::ProduceRequest {
                 producer_id: producer(p),
                 kind: MediaKind::Audio,
-                rtp_parameters: rtp_parameters(codecs),
+                rtp_parameters: rtp_parameters(codecs, 111, producer_ssrc(p)),
                 rtp_mapping: Box::new(RtpMapping {
                     codecs: vec![mapping],
-                    encodings: vec![],
+                    encodings: vec![EncodingMapping {
+                        rid: None,
+                        ssrc: Some(producer_ssrc(p)),
+                        mapped_ssrc: mapped_ssrc(p),
+                    }],
                 }),
                 paused,
                 key_frame_request_delay: 0,
@@ -243,7 +299,7 @@ pub fn request(id: u32, step: Step, names: Names) -> Bytes {
                 } else {
                     data_producer::Type::Direct
                 },
-                sctp_stream_parameters: sctp.then(stream),
+                sctp_stream_parameters: sctp.then(|| stream(u16::from(p))),
                 label: None,
                 protocol: None,
                 paused,
@@ -288,9 +344,9 @@ pub fn request(id: u32, step: Step, names: Names) -> Bytes {
                 consumer_id: consumer(c),
                 producer_id: producer(p),
                 kind: MediaKind::Audio,
-                rtp_parameters: rtp_parameters(true),
+                rtp_parameters: rtp_parameters(true, 100, consumer_ssrc(c)),
                 type_: Type::Simple,
-                consumable_rtp_encodings: vec![],
+                consumable_rtp_encodings: vec![encoding(mapped_ssrc(p))],
                 paused: false,
                 preferred_layers: None,
                 ignore_dtx: false,
@@ -302,11 +358,16 @@ pub fn request(id: u32, step: Step, names: Names) -> Bytes {
             )
         }
         Step::Consume(t, p, c, true) => {
+            let direct = t < DIRECT;
             let body = transport::ConsumeDataRequest {
                 data_consumer_id: consumer(c),
                 data_producer_id: producer(p),
-                type_: data_consumer::Type::Direct,
-                sctp_stream_parameters: None,
+                type_: if direct {
+                    data_consumer::Type::Direct
+                } else {
+                    data_consumer::Type::Sctp
+                },
+                sctp_stream_parameters: (!direct).then(|| stream(c)),
                 label: None,
                 protocol: None,
                 paused: false,
@@ -369,7 +430,7 @@ pub fn request(id: u32, step: Step, names: Names) -> Bytes {
             let body = router::CreateWebRtcTransportRequest {
                 transport_id: transport(t),
                 options: Box::new(web_rtc_transport::WebRtcTransportOptions {
-                    base: Box::default(),
+                    base: with_sctp(),
                     listen: web_rtc_transport::Listen::ListenServer(Box::new(listen)),
                     enable_udp: true,
                     enable_tcp: true,

@@ -2,7 +2,8 @@
 
 use crate::program::Step;
 use crate::requests::{Names, request};
-use crate::world::{MEMBER_SERVER, World};
+use crate::settings::MEMBER_SERVER;
+use crate::world::World;
 use mafalda_channel::fbs::request::{Body, Method};
 use mafalda_channel::fbs::web_rtc_transport::Listen;
 use mafalda_channel::{Message, view};
@@ -61,7 +62,17 @@ fn a_server_without_ports_and_the_members_own_are_refused() {
     own.method = Method::WebrtcserverDump;
     own.handler_id = MEMBER_SERVER.to_owned();
     own.body = None;
-    for (message, class) in [(bare, "TypeError"), (own, "NotFoundError")] {
+    let mut named =
+        mafalda_channel::request(&request(2, Step::CreateRouter(0), names)).expect("sound");
+    if let Some(Body::WorkerCreateRouterRequest(body)) = &mut named.body {
+        body.router_id = MEMBER_SERVER.to_owned();
+    }
+    let messages = [
+        (bare, "TypeError"),
+        (own, "NotFoundError"),
+        (named, "Error"),
+    ];
+    for (message, class) in messages {
         let message = mafalda_channel::encode_request(&message);
         let actions = world.tenants[0].machine.on_application(message);
         let [Action::ToApplication(answer)] = &actions[..] else {

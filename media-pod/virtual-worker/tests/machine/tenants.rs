@@ -1,9 +1,10 @@
 //! Two applications on the same members: neither sees nor harms the other.
 
+use crate::held::{ids_of, owned_by};
 use crate::model::Model;
 use crate::program::{Pace, Step, program, step, steps};
 use crate::requests::{Names, request};
-use crate::seen::{assert_heard, ids_of, owned_by, sort_out};
+use crate::seen::{assert_heard, sort_out};
 use crate::world::World;
 use crate::{cases, config};
 use bytes::Bytes;

@@ -2,15 +2,13 @@
 //! a pod's shell does, these tests do here: request ids a member's own, notifications to their owner.
 
 use crate::model::Model;
+use crate::settings::MEMBER_SERVER;
 use bytes::Bytes;
 use mafalda_channel::fbs::request::{Body, Method};
 use mafalda_channel::{Message, view, with_id};
 use mafalda_virtual_worker::{Action, Aliases, Config, Ledger, MemberId, VirtualWorker};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-
-/// The WebRtcServer that each member has, where members have one.
-pub const MEMBER_SERVER: &str = "member-server";
 
 /// An application's virtual worker.
 pub struct Tenant {

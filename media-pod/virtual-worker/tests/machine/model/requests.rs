@@ -46,6 +46,17 @@ impl Model {
                     },
                 )?;
             }
+            Some(Body::RouterCreatePlainTransportRequest(body)) => {
+                self.needs_router(&handler)?;
+                self.add(
+                    body.transport_id,
+                    Thing::Transport {
+                        router: handler,
+                        server: None,
+                        pipe: false,
+                    },
+                )?;
+            }
             Some(Body::RouterCreatePipeTransportRequest(body)) => {
                 self.needs_router(&handler)?;
                 if self.refuses_pipes {
@@ -196,38 +207,37 @@ impl Model {
                 self.end_consumer(&handler, &body.data_consumer_id, true)?;
             }
             Some(Body::RtpObserverAddProducerRequest(body)) => {
-                let known = match (
-                    self.things.get(&handler),
-                    self.things.get(&body.producer_id),
-                ) {
-                    (
-                        Some(Thing::Observer { router, .. }),
-                        Some(Thing::Producer {
-                            transport, data, ..
-                        }),
-                    ) => !data && self.router_of(transport) == Some(router),
-                    _ => false,
-                };
-                match self.things.get_mut(&handler) {
-                    Some(Thing::Observer { producers, .. }) if known => {
-                        producers.insert(body.producer_id);
-                    }
-                    _ => return not_found("Producer"),
-                }
+                self.observed(&handler, &body.producer_id)?
+                    .insert(body.producer_id);
             }
             Some(Body::RtpObserverRemoveProducerRequest(body)) => {
-                match self.things.get_mut(&handler) {
-                    Some(Thing::Observer { producers, .. }) => {
-                        if !producers.remove(&body.producer_id) {
-                            return not_found("Producer");
-                        }
-                    }
-                    _ => return not_found("RtpObserver"),
-                }
+                self.observed(&handler, &body.producer_id)?
+                    .remove(&body.producer_id);
             }
             _ => return self.bodiless(method, &handler, events),
         }
         Ok(None)
+    }
+
+    /// What this observer hears, if it could hear this producer.
+    fn observed(
+        &mut self,
+        observer: &str,
+        producer: &str,
+    ) -> Result<&mut BTreeSet<String>, (&'static str, String)> {
+        let known = match (self.things.get(observer), self.things.get(producer)) {
+            (
+                Some(Thing::Observer { router, .. }),
+                Some(Thing::Producer {
+                    transport, data, ..
+                }),
+            ) => !data && self.router_of(transport) == Some(router),
+            _ => false,
+        };
+        match self.things.get_mut(observer) {
+            Some(Thing::Observer { producers, .. }) if known => Ok(producers),
+            _ => Err(("NotFoundError", "Producer".to_owned())),
+        }
     }
 
     fn bodiless(&mut self, method: Method, handler: &str, events: &mut Vec<Bytes>) -> Answer {
