@@ -30,6 +30,7 @@
 //! [`Action::Disowns`] once, whatever ends the thing. No input makes it panic; messages must have passed [`mafalda_channel::check`] all the same, as members trust
 //! what they read.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod aliases;
 mod config;

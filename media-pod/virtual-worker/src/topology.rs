@@ -6,9 +6,13 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Topology {
+    /// Virtual routers, by id.
     pub routers: Vec<RouterTopology>,
+    /// Transports of the application, by id.
     pub transports: Vec<TransportTopology>,
+    /// RTP observers, by id.
     pub observers: Vec<ObserverTopology>,
+    /// Pipes, by router, source and target.
     pub pipes: Vec<PipeTopology>,
 }
 
@@ -16,6 +20,7 @@ pub struct Topology {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouterTopology {
+    /// The router's id.
     pub id: String,
     /// The members that have a real router of it.
     pub members: Vec<u32>,
@@ -25,9 +30,13 @@ pub struct RouterTopology {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TransportTopology {
+    /// The transport's id.
     pub id: String,
+    /// Its router.
     pub router: String,
+    /// Where it is.
     pub member: u32,
+    /// What it is.
     pub kind: TransportKind,
     /// How many producers and data producers it has.
     pub producers: usize,
@@ -40,9 +49,13 @@ pub struct TransportTopology {
 #[serde(rename_all = "camelCase")]
 pub enum TransportKind {
     #[default]
+    /// `WebRtcTransport`
     WebRtc,
+    /// `PlainTransport`
     Plain,
+    /// `PipeTransport` of the application itself.
     Pipe,
+    /// `DirectTransport`
     Direct,
 }
 
@@ -50,8 +63,11 @@ pub enum TransportKind {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObserverTopology {
+    /// The observer's id.
     pub id: String,
+    /// Its router.
     pub router: String,
+    /// Where it is.
     pub member: u32,
     /// How many producers it observes.
     pub producers: usize,
@@ -61,6 +77,7 @@ pub struct ObserverTopology {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PipeTopology {
+    /// The router that it is of.
     pub router: String,
     /// The member that media comes from.
     pub source: u32,
