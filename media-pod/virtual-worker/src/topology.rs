@@ -48,8 +48,8 @@ pub struct TransportTopology {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TransportKind {
-    #[default]
     /// `WebRtcTransport`
+    #[default]
     WebRtc,
     /// `PlainTransport`
     Plain,
