@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { startVirtualPod } from '../lib/pod.js';
+import { startPod, startVirtualPod } from '../lib/pod.js';
 import { join, startBrowser } from './support/browser.js';
 import { local, startConference } from './support/conference.js';
 
@@ -27,8 +27,10 @@ async function survive(t, conference, lost) {
   assert.deepEqual([...ada.errors, ...grace.errors], []);
 }
 
+// A real worker: when it dies, everything does. What the death of one of several does is in
+// virtual.test.js.
 test('a worker dies: everyone enters again by themselves', async (t) => {
-  const conference = await startConference(t);
+  const conference = await startConference(t, { pod: local ? undefined : await startPod(t) });
   await survive(t, conference, async () => {
     process.kill(await mediaWorkerOf(conference), 'SIGKILL');
   });
