@@ -14,6 +14,7 @@ mod virtual_side;
 mod worker_side;
 
 pub use greeting::{Greeting, refuse};
+pub use local::Messages;
 pub use resume::Resumption;
 
 use crate::inventory::Inventory;

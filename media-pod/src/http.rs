@@ -98,6 +98,11 @@ pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
     response
 }
 
+/// The reply, or the refusal in its place.
+fn reply(pod: &Pod, result: Result<Response, RefusalBody>) -> Response {
+    result.unwrap_or_else(|error| refuse(pod, error))
+}
+
 fn ready(pod: Pod) -> Response {
     match pod.is_ready() {
         true => text(StatusCode::OK, "ready\n"),

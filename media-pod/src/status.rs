@@ -6,7 +6,6 @@ use crate::metrics::Reading;
 use crate::pod::{Connection, Drain, Mode, Place, Pod, Slot, SlotState};
 use crate::sessions::Session;
 use mafalda_link::{MEDIASOUP_CRATE, MEDIASOUP_NPM};
-use mafalda_virtual_worker::Placement;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +25,7 @@ pub struct Status {
     /// Whether applications that ask for no kind of worker get a virtual one.
     #[serde(rename = "virtual")]
     is_virtual: bool,
-    placement: &'static str,
+    placement: String,
     workers: Vec<WorkerStatus>,
     virtual_workers: Vec<VirtualWorkerStatus>,
     connections: Connections,
@@ -217,17 +216,10 @@ pub fn status(pod: &Pod) -> Status {
         sessions: sessions(pod),
         listen_infos: pod.config().listen_infos.as_str(),
         is_virtual: pod.config().mode == Mode::Virtual,
-        placement: placement_word(pod.config().placement),
+        placement: pod.config().placement.to_string(),
         workers,
         virtual_workers,
         connections,
-    }
-}
-
-fn placement_word(placement: Placement) -> &'static str {
-    match placement {
-        Placement::Pack => "pack",
-        Placement::Spread => "spread",
     }
 }
 

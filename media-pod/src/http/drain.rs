@@ -2,7 +2,7 @@
 
 use super::access::allow;
 use super::body::{self, Body};
-use super::{json, refuse};
+use super::{json, reply};
 use crate::auth::Role;
 use crate::pod::{Phase, Pod, refusal};
 use mafalda_link::RefusalBody;
@@ -40,10 +40,6 @@ pub fn routes(pod: Pod) -> BoxedFilter<(Response,)> {
         .and(with_pod)
         .map(|headers, pod| reply(&pod, delete(&headers, &pod)));
     put.or(delete).unify().boxed()
-}
-
-fn reply(pod: &Pod, result: Result<Response, RefusalBody>) -> Response {
-    result.unwrap_or_else(|error| refuse(pod, error))
 }
 
 fn put(headers: &HeaderMap, body: &Body, pod: &Pod) -> Result<Response, RefusalBody> {

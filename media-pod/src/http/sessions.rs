@@ -2,7 +2,7 @@
 
 use super::access::allow;
 use super::body::{self, Body};
-use super::{json, refuse};
+use super::{json, reply};
 use crate::auth::Role;
 use crate::pod::{Pod, refusal};
 use crate::sessions::{SessionError, Wanted};
@@ -70,10 +70,6 @@ pub fn routes(pod: Pod) -> BoxedFilter<(Response,)> {
         .or(delete)
         .unify()
         .boxed()
-}
-
-fn reply(pod: &Pod, result: Result<Response, RefusalBody>) -> Response {
-    result.unwrap_or_else(|error| refuse(pod, error))
 }
 
 /// A refusal of the session, with a word for programs.

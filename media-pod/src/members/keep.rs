@@ -3,16 +3,17 @@
 use super::outbox::Outbox;
 use super::{Member, Members};
 use crate::ListenInfos;
+use crate::connection::Messages;
 use crate::listen_infos::Rewriter;
 use crate::pod::{Pod, SlotState};
 use crate::process::{Orders, WorkerProcess, exit_of, send_signal};
 use crate::rtc_addresses::{addresses, rtc_port_is_free};
 use crate::translate::Translator;
-use bytes::{BufMut, Bytes};
-use mafalda_channel::{Decoder, MAX_MESSAGE};
+use bytes::Bytes;
+use mafalda_channel::MAX_MESSAGE;
 use mafalda_link::{Exit, Frame};
 use mafalda_virtual_worker::MemberId;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,11 +36,8 @@ const END: Duration = Duration::from_secs(2);
 /// A process that takes nothing of what it is sent for this long is stuck, and killed.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// How many bytes of messages are read at once.
+/// How many bytes of output are read at once.
 const READ: usize = 16 * 1024;
-
-/// How many bytes of whole messages are handed on at once, if the first is not larger by itself.
-const BATCH: usize = 64 * 1024;
 
 /// What is kept running, and for whom.
 pub struct Kept {
@@ -221,24 +219,16 @@ impl Output {
 }
 
 /// Reads what a process says until it says no more.
-fn read(mut from: UnixStream, member: &Member, group: &Members) {
-    let mut decoder = Decoder::new(MAX_MESSAGE);
-    let mut room = [0; READ];
+fn read(from: UnixStream, member: &Member, group: &Members) {
+    let mut messages = Messages::new(from, MAX_MESSAGE);
     let problem: Box<dyn std::error::Error> = loop {
-        match decoder.next_batch(BATCH) {
-            Ok(Some(batch)) => match group.receive(member, batch) {
-                Ok(()) => continue,
-                Err(error) => break error.into(),
-            },
-            Ok(None) => {}
-            Err(error) => break error.into(),
-        }
-        match from.read(&mut room) {
-            Ok(0) => return,
-            Ok(count) => decoder.buffer_mut().put_slice(&room[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The process is gone, and a message or two it never read with it.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
+        match messages.next() {
+            Ok(Some(batch)) => {
+                if let Err(error) = group.receive(member, batch) {
+                    break error.into();
+                }
+            }
+            Ok(None) => return,
             Err(error) => break error.into(),
         }
     };
