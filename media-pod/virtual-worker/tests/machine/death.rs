@@ -7,6 +7,7 @@ use crate::model::Thing;
 use crate::program::{Flavour, Step, program, steps};
 use crate::requests::{Names, request};
 use crate::seen::sort_out;
+use crate::settings::places;
 use crate::world::World;
 use mafalda_virtual_worker::{Config, Placement};
 use proptest::prelude::*;
@@ -62,13 +63,14 @@ proptest! {
         body in steps(120),
         moment in 0..120usize,
         victim in 0..4u32,
+        places in places(4..5),
         mut config in config(),
     ) {
         config.placement = Placement::Spread;
         let names = Names::of('a');
         let paced = program(&body);
         let program: Vec<Step> = paced.iter().map(|(step, _)| *step).collect();
-        let mut world = World::new(4, [config]);
+        let mut world = World::over(&places, [config]);
         for (id, (step, pace)) in paced.iter().enumerate() {
             world.send(0, request(id as u32, *step, names));
             pace.iter().for_each(|choice| { world.advance(*choice); });

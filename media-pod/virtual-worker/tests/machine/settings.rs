@@ -54,19 +54,19 @@ pub fn config() -> impl Strategy<Value = Config> {
     )
 }
 
-/// So many places there are.
-pub const PLACES: u8 = 6;
+/// Pods far and near: pod, zone, region, cluster.
+const PLACES: [(&str, &str, &str, &str); 6] = [
+    ("home", "one", "north", "us"),
+    ("near", "one", "north", "us"),
+    ("far", "two", "north", "us"),
+    ("farther", "two", "south", "us"),
+    ("somewhere", "", "", "us"),
+    ("home", "one", "north", "them"),
+];
 
-/// Pods far and near, a few workers each: the first is home.
-pub fn place(pod: u8) -> Locality {
-    let (pod, zone, region, cluster) = [
-        ("home", "one", "north", "us"),
-        ("near", "one", "north", "us"),
-        ("far", "two", "north", "us"),
-        ("farther", "two", "south", "us"),
-        ("somewhere", "", "", "us"),
-        ("home", "one", "north", "them"),
-    ][usize::from(pod)];
+/// One of them; the first is home.
+pub fn place(pod: usize) -> Locality {
+    let (pod, zone, region, cluster) = PLACES[pod];
     Locality {
         pod: pod.into(),
         zone: zone.into(),
@@ -77,5 +77,5 @@ pub fn place(pod: u8) -> Locality {
 
 /// Where so many members are.
 pub fn places(members: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Locality>> {
-    vec((0..PLACES).prop_map(place), members)
+    vec((0..PLACES.len()).prop_map(place), members)
 }

@@ -171,6 +171,12 @@ impl World {
         }
     }
 
+    /// Some seconds later a member is so hot.
+    pub fn heat(&mut self, member: u32, cpu: f32) {
+        self.tick(Duration::from_secs(10));
+        self.ledger.on_cpu(MemberId(member), cpu, self.now);
+    }
+
     /// The tenant's application is gone.
     pub fn leave(&mut self, tenant: usize) {
         let actions = self.tenants[tenant].machine.on_application_gone();
@@ -188,6 +194,21 @@ impl World {
                 .on_member_gone(MemberId(member));
             self.apply(tenant, actions);
         }
+    }
+
+    /// Lends a member to a tenant that has it not.
+    pub fn lend(&mut self, tenant: usize, member: u32) {
+        let place = self.members[member as usize].locality.clone();
+        let machine = &mut self.tenants[tenant].machine;
+        let actions = machine.on_member_added(MemberId(member), false, place);
+        self.apply(tenant, actions);
+    }
+
+    /// Takes a member back that carries nothing of this tenant's: nobody may notice.
+    pub fn take_back(&mut self, tenant: usize, member: u32) {
+        let machine = &mut self.tenants[tenant].machine;
+        assert_eq!(machine.carries(MemberId(member)), 0);
+        assert_eq!(machine.on_member_gone(MemberId(member)), []);
     }
 
     /// Lets a second go by (255), or one message arrive if any is under way.
