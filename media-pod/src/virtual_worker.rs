@@ -182,7 +182,9 @@ impl Shell {
             return;
         }
         core.members.insert(member.id, member.clone());
-        let actions = core.machine.on_member_added(member.id, member.is_running(), Locality::default());
+        let actions =
+            core.machine
+                .on_member_added(member.id, member.is_running(), Locality::default());
         self.act(&mut core, actions, &mut BTreeMap::new());
     }
 
