@@ -95,6 +95,22 @@ fn a_session_leaves_its_pod_when_that_is_full_and_comes_back() {
     assert_eq!(place_of(&mut world, 25), 3, "home again");
 }
 
+/// As in the relay, which runs beside the application and in no pod.
+#[test]
+fn who_is_in_no_pod_fills_one_after_the_other() {
+    let config = Config {
+        locality: Locality::default(),
+        ..config_of(Placement::Pack, PipeSettings::default())
+    };
+    let mut world = world(&[FAR, NEAR, NEAR, FAR], config);
+    world.heat(0, 0.1);
+    // Of each pod the worker that has least to do, then the other.
+    for (t, member) in (0..).zip([1, 2, 3, 0]) {
+        assert_eq!(place_of(&mut world, t), member as usize);
+        world.heat(member, 0.7);
+    }
+}
+
 #[test]
 fn who_has_nothing_wants_nothing() {
     let config = config_of(Placement::Pack, PipeSettings::default());
