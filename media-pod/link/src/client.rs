@@ -100,8 +100,8 @@ pub async fn pod_gone(stream: Option<UnixStream>) -> io::Result<()> {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// `ws://host:port` or `wss://host:port`, perhaps with a path before `/v1/worker`, or a path to
-    /// one kind of worker, `/v1/worker/virtual` or `/v1/worker/real`, or to a session,
-    /// `/v1/sessions/{name}`.
+    /// one kind of worker, `/v1/worker/virtual` or `/v1/worker/real`, to a session,
+    /// `/v1/sessions/{name}`, or to the pod's workers as members, `/v1/members`.
     pub url: Url,
     /// The kind of worker that is asked for, `virtual` or `real`; else the pod decides.
     pub mode: Option<String>,
@@ -183,6 +183,7 @@ fn worker_path(written: &str, mode: Option<&str>) -> String {
     // A session's workers are virtual.
     let parts: Vec<&str> = written.rsplitn(3, '/').collect();
     match parts[..] {
+        ["members", "v1", _] => return written.to_owned(),
         ["worker", _, before] if before.ends_with("/v1/sessions") => return written.to_owned(),
         [_, "sessions", before] if before.ends_with("/v1") => return format!("{written}/worker"),
         _ => {}
@@ -516,6 +517,7 @@ mod tests {
                 None,
                 "/a/v1/sessions/call/worker",
             ),
+            ("/v1/members", Some("virtual"), "/v1/members"),
             ("/v1/sessions/worker", None, "/v1/sessions/worker/worker"),
         ] {
             assert_eq!(worker_path(written, mode), path, "{written} {mode:?}");
