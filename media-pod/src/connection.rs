@@ -244,5 +244,6 @@ fn virtual_config(
         member_server: (config.listen_infos == ListenInfos::Pod)
             .then(|| OWN_WEBRTC_SERVER.to_owned()),
         shared,
+        locality: mafalda_virtual_worker::Locality::default(),
     }
 }

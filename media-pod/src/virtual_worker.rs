@@ -17,7 +17,9 @@ use bytes::Bytes;
 use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::{Message, ViewError, messages, view};
 use mafalda_link::{Exit, Frame};
-use mafalda_virtual_worker::{Action, Aliases, Config, MemberId, Topology, VirtualWorker};
+use mafalda_virtual_worker::{
+    Action, Aliases, Config, Locality, MemberId, Topology, VirtualWorker,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -180,7 +182,7 @@ impl Shell {
             return;
         }
         core.members.insert(member.id, member.clone());
-        let actions = core.machine.on_member_added(member.id, member.is_running());
+        let actions = core.machine.on_member_added(member.id, member.is_running(), Locality::default());
         self.act(&mut core, actions, &mut BTreeMap::new());
     }
 

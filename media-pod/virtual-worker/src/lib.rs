@@ -35,6 +35,7 @@
 mod aliases;
 mod config;
 mod ledger;
+mod locality;
 mod merge;
 mod messages;
 mod placement;
@@ -47,9 +48,11 @@ mod worker;
 pub use aliases::Aliases;
 pub use config::{Config, PipeSettings};
 pub use ledger::Ledger;
+pub use locality::{Distance, Locality};
 pub use placement::{Placement, UnknownPlacement, WATERMARK};
 pub use state::MemberId;
 pub use topology::{
-    ObserverTopology, PipeTopology, RouterTopology, Topology, TransportKind, TransportTopology,
+    MemberTopology, ObserverTopology, PipeTopology, RouterTopology, Topology, TransportKind,
+    TransportTopology,
 };
 pub use worker::{Action, VirtualWorker};

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use mafalda_channel::fbs::request::{Body, Method, Request};
 use mafalda_channel::fbs::router::CloseTransportRequest;
 use mafalda_channel::{Message, encode_request, view};
-use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, Placement, VirtualWorker};
+use mafalda_virtual_worker::{
+    Action, Config, Ledger, Locality, MemberId, Placement, VirtualWorker,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::time::Duration;
@@ -45,7 +47,9 @@ impl Machine {
         };
         room.tick(now)?;
         for member in 0..WORKERS {
-            let actions = room.machine.on_member_added(MemberId(member as u32), true);
+            let actions =
+                room.machine
+                    .on_member_added(MemberId(member as u32), true, Locality::default());
             room.carry_out(actions)?;
         }
         room.ask(create_router)?;

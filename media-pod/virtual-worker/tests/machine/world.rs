@@ -6,7 +6,7 @@ use crate::settings::MEMBER_SERVER;
 use bytes::Bytes;
 use mafalda_channel::fbs::request::{Body, Method};
 use mafalda_channel::{Message, view, with_id};
-use mafalda_virtual_worker::{Action, Aliases, Config, Ledger, MemberId, VirtualWorker};
+use mafalda_virtual_worker::{Action, Aliases, Config, Ledger, Locality, MemberId, VirtualWorker};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -62,7 +62,10 @@ impl World {
             }
             let mut machine = VirtualWorker::new(config, ledger.clone());
             for member in 0..members {
-                assert_eq!(machine.on_member_added(MemberId(member), false), []);
+                assert_eq!(
+                    machine.on_member_added(MemberId(member), false, Locality::default()),
+                    []
+                );
             }
             let seen = Vec::new();
             world.tenants.push(Tenant {

@@ -3,7 +3,7 @@
 use crate::fleet::Fleet;
 use bytes::Bytes;
 use mafalda_channel::{Message, view};
-use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, VirtualWorker};
+use mafalda_virtual_worker::{Action, Config, Ledger, Locality, MemberId, VirtualWorker};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -28,7 +28,10 @@ impl<'a> Session<'a> {
         let ledger = Ledger::default();
         let mut machine = VirtualWorker::new(config, ledger.clone());
         for member in 0..members {
-            assert_eq!(machine.on_member_added(MemberId(member), false), []);
+            assert_eq!(
+                machine.on_member_added(MemberId(member), false, Locality::default()),
+                []
+            );
         }
         Self {
             machine,
