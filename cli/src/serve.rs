@@ -157,6 +157,12 @@ pub struct Arguments {
     /// The certificate's private key (PEM).
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A file with the token that this pod shows to pods that lend it workers.
+    #[arg(long)]
+    peer_token: Option<PathBuf>,
+    /// Authorities (PEM) that those pods' certificates are checked with.
+    #[arg(long)]
+    peer_ca: Option<PathBuf>,
     /// The program `mafalda-media-worker` [default: beside this program].
     #[arg(long)]
     worker_bin: Option<PathBuf>,
@@ -206,6 +212,14 @@ impl Arguments {
                 };
                 let key = std::fs::read(path).map_err(|error| wrong(&error))?;
                 Some(Verifier::new(&key, &self.cluster).map_err(|error| wrong(&error))?)
+            }
+        };
+        let peer_token = match &self.peer_token {
+            None => None,
+            Some(path) => {
+                let token = std::fs::read_to_string(path)
+                    .map_err(|error| format!("--peer-token {}: {error}", path.display()))?;
+                Some(token.trim().to_owned())
             }
         };
         let workers = match self.workers {
@@ -266,6 +280,8 @@ impl Arguments {
             rtc_port: self.rtc_port,
             rtc_port_range: self.rtc_port_range,
             verifier,
+            peer_token,
+            peer_ca: self.peer_ca,
         };
         config.check()?;
         config.check_files_and_addresses()?;

@@ -17,8 +17,7 @@ mod peers;
 mod queue;
 
 pub use borrower::Borrower;
-pub use borrowing::keep_borrowing;
+pub use borrowing::{Borrows, keep_borrowing};
 pub use lender::Lender;
-pub use peers::{Peer, Peers};
+pub use peers::{ConnectionState, Grant, Peer, Peers};
 pub use note::Note;
-pub use queue::Queue;

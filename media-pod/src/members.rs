@@ -22,6 +22,7 @@ pub use routes::VirtualId;
 pub use users::User;
 pub use way::Way;
 
+use crate::ListenInfos;
 use crate::lending::{Lender, Peers};
 use crate::virtual_worker::Shell;
 use bytes::Bytes;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Members and the virtual workers that use them.
 pub struct Members {
@@ -44,6 +46,8 @@ pub struct Members {
     owners: Mutex<Owners>,
     /// Which pods lend to whom.
     peers: Peers,
+    /// Whose listen infos all of them get, once that is known.
+    listen_infos: watch::Sender<Option<ListenInfos>>,
     started: Instant,
 }
 
@@ -65,6 +69,7 @@ impl Members {
             state: Mutex::default(),
             owners: Mutex::default(),
             peers: Peers::default(),
+            listen_infos: watch::Sender::new(None),
             started: Instant::now(),
         }
     }
@@ -133,6 +138,22 @@ impl Members {
     /// Which pods lend to whom.
     pub fn peers(&self) -> &Peers {
         &self.peers
+    }
+
+    /// Whose listen infos all members get: the first that says so decides.
+    pub fn agree(&self, listen_infos: ListenInfos) -> ListenInfos {
+        let mut agreed = listen_infos;
+        self.listen_infos
+            .send_modify(|known| agreed = *known.get_or_insert(listen_infos));
+        agreed
+    }
+
+    /// Waits until that is known.
+    pub async fn agreed(&self) -> ListenInfos {
+        let mut known = self.listen_infos.subscribe();
+        // The sender lives as long as this.
+        let agreed = known.wait_for(Option::is_some).await;
+        agreed.ok().and_then(|agreed| *agreed).unwrap_or(ListenInfos::Pod)
     }
 
     /// Lends members to a user, the later ones too.

@@ -172,6 +172,10 @@ impl From<ConnectError> for DialError {
     }
 }
 
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The kinds of worker that a client may ask for.
 const MODES: [&str; 2] = ["virtual", "real"];
 
@@ -204,26 +208,48 @@ fn worker_path(written: &str, mode: Option<&str>) -> String {
 }
 
 impl Target {
-    /// The target that the environment names: `MAFALDA_URL` (`ws://127.0.0.1:4400` when unset),
-    /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`.
+    /// The pod at a URL, with nothing to show.
     ///
     /// # Errors
-    /// [`ConnectError::Setting`]: one of them is wrong.
-    pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let text = variable("MAFALDA_URL").unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
+    /// [`ConnectError::Setting`]: it is no URL of a pod.
+    pub fn new(url: &str, mediasoup: String) -> Result<Self, ConnectError> {
         let setting = |what: &str| {
             ConnectError::Setting(format!(
-                "MAFALDA_URL is {text:?}: {what}; it must be ws://host:port or wss://host:port"
+                "MAFALDA_URL is {url:?}: {what}; it must be ws://host:port or wss://host:port"
             ))
         };
-        let url = Url::parse(&text).map_err(|error| setting(&error.to_string()))?;
+        let url = Url::parse(url).map_err(|error| setting(&error.to_string()))?;
         if !matches!(url.scheme(), "ws" | "wss") {
             return Err(setting("its scheme is not ws or wss"));
         }
         if url.host().is_none() {
             return Err(setting("it names no host"));
         }
+        Ok(Self {
+            url,
+            mode: None,
+            token: None,
+            ca: None,
+            mediasoup,
+        })
+    }
+
+    /// The target that the environment names: `MAFALDA_URL` (`ws://127.0.0.1:4400` when unset),
+    /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`]: one of them is wrong.
+    pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
+        let text = variable("MAFALDA_URL").unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
+        Self::from_env_of(&text, mediasoup)
+    }
+
+    /// As [`Target::from_env`], with this URL.
+    ///
+    /// # Errors
+    /// As that has them.
+    pub fn from_env_of(url: &str, mediasoup: String) -> Result<Self, ConnectError> {
+        let target = Self::new(url, mediasoup)?;
         let mode = variable("MAFALDA_MODE");
         if let Some(mode) = &mode
             && !MODES.contains(&mode.as_str())
@@ -234,11 +260,10 @@ impl Target {
             )));
         }
         Ok(Self {
-            url,
             mode,
             token: variable("MAFALDA_TOKEN"),
             ca: variable("MAFALDA_CA").map(PathBuf::from),
-            mediasoup,
+            ..target
         })
     }
 

@@ -254,7 +254,7 @@ impl Borrower {
         }
         Ok(match request.method {
             Method::WorkerDump | Method::WorkerGetResourceUsage => true,
-            Method::WorkerClose | Method::WorkerUpdateSettings => !shared,
+            Method::WorkerUpdateSettings => !shared,
             // Everybody's transports are on the pod's own.
             Method::WebrtcserverDump => {
                 request.handler_id == OWN_WEBRTC_SERVER

@@ -2,6 +2,7 @@
 
 use super::note::Note;
 use super::queue::Queue;
+use crate::ListenInfos;
 use crate::members::{Member, Members, VirtualId, Way, next_member_id};
 use bytes::Bytes;
 use mafalda_link::Exit;
@@ -105,19 +106,25 @@ impl Lender {
         received.map_err(|error| error.to_string())
     }
 
-    /// Takes a note; `listen_infos` is our own setting, which it must share.
+    /// Takes a note.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn on_note(self: &Arc<Self>, note: &[u8], listen_infos: &str) -> Result<(), String> {
+    pub fn on_note(self: &Arc<Self>, note: &[u8]) -> Result<(), String> {
         let note = serde_json::from_slice(note).map_err(|error| error.to_string())?;
         match note {
-            Note::Lends { listen_infos: its } if its != listen_infos => {
-                return Err(format!(
-                    "its --listen-infos are {its:?}, ours {listen_infos:?}: they must be equal"
-                ));
+            Note::Lends { listen_infos } => {
+                let its = ListenInfos::from_word(&listen_infos)
+                    .ok_or_else(|| format!("--listen-infos {listen_infos:?} are not known here"))?;
+                let ours = self.group.agree(its);
+                if its != ours {
+                    return Err(format!(
+                        "its --listen-infos are {}, those here {}: they must be equal",
+                        its.as_str(),
+                        ours.as_str()
+                    ));
+                }
             }
-            Note::Lends { .. } => {}
             Note::Added { member, running } => self.add(member, running),
             Note::Gone { member, exit } => self.remove(member, exit),
             Note::Load(loads) => self.load(&loads),

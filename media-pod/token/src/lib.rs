@@ -20,6 +20,8 @@ pub enum Role {
     App,
     /// Reads status and topology.
     Monitor,
+    /// Borrows workers for its own sessions: a media pod of the cluster.
+    Pod,
     /// Everything, for the cluster's operator.
     Operator,
 }
