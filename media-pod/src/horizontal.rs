@@ -24,6 +24,9 @@ use url::Url;
 /// How long the pods may take to lend the first member.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long they may take to hear that it is over.
+const END: Duration = Duration::from_secs(1);
+
 /// What the virtual worker is made with.
 pub struct Horizontal {
     /// How the application started its worker.
@@ -106,12 +109,12 @@ pub async fn run(
     let mut stopped = false;
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let exit = loop {
         tokio::select! {
             frame = from_virtual.next() => match frame? {
-                Some(Frame::Exit(exit)) => return Ok(exit),
+                Some(Frame::Exit(exit)) => break exit,
                 Some(frame) => output(frame),
-                None => return Ok(Exit::Code(0)),
+                None => break Exit::Code(0),
             },
             () = &mut stop, if !stopped => {
                 stopped = true;
@@ -123,7 +126,9 @@ pub async fn run(
             }
             _ = seconds.tick() => group.on_second(&HashMap::new()),
         }
-    }
+    };
+    group.return_all(END).await;
+    Ok(exit)
 }
 
 /// Of a pod without workers of its own: nobody connects to it.

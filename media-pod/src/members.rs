@@ -23,7 +23,7 @@ pub use users::User;
 pub use way::Way;
 
 use crate::ListenInfos;
-use crate::lending::{Lender, Peers};
+use crate::lending::{Grant, Lender, Peers};
 use crate::virtual_worker::Shell;
 use bytes::Bytes;
 use mafalda_channel::{Message, view};
@@ -35,7 +35,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 /// Members and the virtual workers that use them.
 pub struct Members {
@@ -48,6 +49,8 @@ pub struct Members {
     peers: Peers,
     /// Whose listen infos all of them get, once that is known.
     listen_infos: watch::Sender<Option<ListenInfos>>,
+    /// A pod that lent is let go of.
+    returned: Notify,
     started: Instant,
 }
 
@@ -70,6 +73,7 @@ impl Members {
             owners: Mutex::default(),
             peers: Peers::default(),
             listen_infos: watch::Sender::new(None),
+            returned: Notify::new(),
             started: Instant::now(),
         }
     }
@@ -217,6 +221,22 @@ impl Members {
     pub fn remove_lender(&self, lender: &Arc<Lender>) {
         let mut state = self.state();
         state.lenders.retain(|other| !Arc::ptr_eq(other, lender));
+        self.returned.notify_one();
+    }
+
+    /// Lets go of all pods that lend, in order; not for ever.
+    pub async fn return_all(&self, patience: Duration) {
+        self.peers.lend_to_all(Grant::default());
+        for lender in self.lenders() {
+            lender.queue().end();
+        }
+        let returned = async {
+            while !self.lenders().is_empty() {
+                self.returned.notified().await;
+            }
+        };
+        // One that does not answer learns it by the connection's end.
+        let _ = timeout(patience, returned).await;
     }
 
     /// A worker is there.

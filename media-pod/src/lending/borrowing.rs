@@ -133,10 +133,7 @@ async fn borrow(
         attached: attached.clone(),
     };
     let (mut source, mut sink) = (
-        ToLender {
-            lender: lender.clone(),
-            farewell: Farewell::default(),
-        },
+        ToLender(lender.clone()),
         FromLender {
             lender: lender.clone(),
             end: None,
@@ -148,7 +145,6 @@ async fn borrow(
         problem: None,
     };
     group.peers().connection(&peer.name, connected);
-    let farewell = source.farewell.clone();
     let timing = Timing::with_grace(GRACE.min(Duration::from_secs(welcome.grace_seconds)));
     let connection = drive(
         &mut source,
@@ -162,7 +158,7 @@ async fn borrow(
     let result = tokio::select! {
         result = &mut connection => Some(result),
         () = no_use(&lender, is_wanted, &attached) => {
-            farewell.say();
+            lender.queue().end();
             timeout(END, connection).await.ok()
         }
     };
@@ -254,37 +250,12 @@ impl Dial for Dialling {
     }
 }
 
-/// Says once that nothing more is wanted.
-#[derive(Clone, Default)]
-struct Farewell(Arc<(AtomicBool, tokio::sync::Notify)>);
-
-impl Farewell {
-    fn say(&self) {
-        self.0.0.store(true, Ordering::Relaxed);
-        self.0.1.notify_one();
-    }
-
-    /// Resolves once, after it was said.
-    async fn said(&self) {
-        while !self.0.0.swap(false, Ordering::Relaxed) {
-            self.0.1.notified().await;
-        }
-    }
-}
-
 /// What is for the lender.
-struct ToLender {
-    lender: Arc<Lender>,
-    farewell: Farewell,
-}
+struct ToLender(Arc<Lender>);
 
 impl Source for ToLender {
     async fn next(&mut self) -> io::Result<Option<Frame>> {
-        tokio::select! {
-            biased;
-            frame = self.lender.queue().next() => Ok(Some(frame)),
-            () = self.farewell.said() => Ok(Some(Frame::RequestsEnd)),
-        }
+        Ok(Some(self.0.queue().next().await))
     }
 }
 

@@ -44,6 +44,7 @@ struct State {
 enum Item {
     Note(Note),
     Message(u32, Bytes),
+    End,
 }
 
 impl Queue {
@@ -58,6 +59,12 @@ impl Queue {
             state.items.push_back(Item::Note(note));
             self.more.notify_one();
         }
+    }
+
+    /// Says that nothing more is wanted of the other side.
+    pub fn end(&self) {
+        self.state().items.push_back(Item::End);
+        self.more.notify_one();
     }
 
     /// Adds whole messages of a member. False when much waits: wait for room before the next.
@@ -129,16 +136,18 @@ impl Queue {
 
 impl State {
     fn pop(&mut self) -> Option<Frame> {
-        match self.items.front()? {
-            Item::Note(_) => match self.items.pop_front()? {
-                Item::Note(note) => Some(note.frame()),
-                Item::Message(..) => None,
-            },
-            Item::Message(member, _) if self.current != Some(*member) => {
-                self.current = Some(*member);
-                Some(Note::Member(*member).frame())
+        if let Item::Message(member, _) = self.items.front()? {
+            let member = *member;
+            if self.current == Some(member) {
+                return Some(Frame::Channel(self.pop_messages()));
             }
-            Item::Message(..) => Some(Frame::Channel(self.pop_messages())),
+            self.current = Some(member);
+            return Some(Note::Member(member).frame());
+        }
+        match self.items.pop_front()? {
+            Item::Note(note) => Some(note.frame()),
+            Item::End => Some(Frame::RequestsEnd),
+            Item::Message(..) => None,
         }
     }
 
