@@ -21,8 +21,8 @@ pub use resume::Resumption;
 pub use virtual_side::FromVirtual;
 
 use crate::inventory::Inventory;
-use crate::listen_infos::{OWN_WEBRTC_SERVER, Rewriter};
 use crate::lending::Borrower;
+use crate::listen_infos::{OWN_WEBRTC_SERVER, Rewriter};
 use crate::members::{Kept, Members, User, keep};
 use crate::pod::{Attendance, Mode, Place, Pod, Reservation, SlotState};
 use crate::process::{Orders, WorkerProcess};
@@ -31,8 +31,8 @@ use crate::translate::Translator;
 use crate::virtual_worker::{Application, Shell};
 use crate::{Config, ListenInfos};
 use carry::carry;
-use hand_over::ApplicationEnds;
 use files::FilesError;
+use hand_over::ApplicationEnds;
 use mafalda_link::{Exit, Frame};
 use mafalda_virtual_worker::PipeSettings;
 use std::net::IpAddr;
@@ -351,8 +351,7 @@ pub fn virtual_config(
             listen_ip,
             ..config.pipes.clone()
         },
-        member_server: (listen_infos == ListenInfos::Pod)
-            .then(|| OWN_WEBRTC_SERVER.to_owned()),
+        member_server: (listen_infos == ListenInfos::Pod).then(|| OWN_WEBRTC_SERVER.to_owned()),
         shared,
         locality: config.locality(),
     }

@@ -90,7 +90,9 @@ pub async fn run(
         start: horizontal.start.clone(),
     };
     let grant = |pods: Vec<Peer>| Grant { pods, token: None };
-    group.peers().lend_to_all(grant(pods.borrow_and_update().clone()));
+    group
+        .peers()
+        .lend_to_all(grant(pods.borrow_and_update().clone()));
     tokio::spawn(keep_borrowing(group.clone(), borrows));
     let Ok(listen_infos) = timeout(PATIENCE, group.agreed()).await else {
         return Err(HorizontalError::NoPod(group.peers().problems()));

@@ -19,5 +19,5 @@ mod queue;
 pub use borrower::Borrower;
 pub use borrowing::{Borrows, keep_borrowing};
 pub use lender::Lender;
-pub use peers::{ConnectionState, Grant, Peer, Peers};
 pub use note::Note;
+pub use peers::{Grant, Peer, Peers};

@@ -36,8 +36,8 @@ mod topology;
 mod translate;
 mod virtual_worker;
 
-pub use lending::Peer;
 pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
+pub use lending::Peer;
 pub use mafalda_virtual_worker::{PipeSettings, Placement};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};

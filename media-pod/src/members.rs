@@ -157,7 +157,10 @@ impl Members {
         let mut known = self.listen_infos.subscribe();
         // The sender lives as long as this.
         let agreed = known.wait_for(Option::is_some).await;
-        agreed.ok().and_then(|agreed| *agreed).unwrap_or(ListenInfos::Pod)
+        agreed
+            .ok()
+            .and_then(|agreed| *agreed)
+            .unwrap_or(ListenInfos::Pod)
     }
 
     /// Lends members to a user, the later ones too.
@@ -339,7 +342,10 @@ pub fn next_member_id() -> MemberId {
 /// A shared worker's log is the pod's: it may speak of any application.
 fn log(member: &Member, message: &Bytes) {
     if let Ok(Message::Log(line)) = view(message) {
-        let (worker, pid) = member.process.map(|process| (process.slot, process.pid)).unzip();
+        let (worker, pid) = member
+            .process
+            .map(|process| (process.slot, process.pid))
+            .unzip();
         match line.as_bytes().first() {
             Some(b'E') => tracing::error!(worker, pid, "{}", &line[1..]),
             Some(b'W') => tracing::warn!(worker, pid, "{}", &line[1..]),

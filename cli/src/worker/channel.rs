@@ -189,7 +189,9 @@ impl mafalda_link::Sink for Outputs {
             Some(Frame::Stdout(bytes)) => (&mut self.stdout, bytes),
             Some(Frame::Stderr(bytes)) => (&mut self.stderr, bytes),
             Some(Frame::Exit(exit)) => return Ok(Some(*exit)),
-            Some(Frame::Signal(_) | Frame::RequestsEnd | Frame::Lending(_)) | None => return Ok(None),
+            Some(Frame::Signal(_) | Frame::RequestsEnd | Frame::Lending(_)) | None => {
+                return Ok(None);
+            }
         };
         while bytes.has_remaining() {
             let written = match output {

@@ -178,7 +178,11 @@ mod tests {
         let urls = |text| super::urls(text, "3").map_err(|error| error.to_string());
         assert_eq!(urls("ws://a:1").unwrap().len(), 1);
         assert_eq!(urls("ws://a:1, ws://b:1\nws://a:1\n").unwrap().len(), 2);
-        assert!(urls("ws://a:1,http://b:1").unwrap_err().contains("http://b:1"));
+        assert!(
+            urls("ws://a:1,http://b:1")
+                .unwrap_err()
+                .contains("http://b:1")
+        );
     }
 
     #[test]
@@ -192,7 +196,13 @@ mod tests {
         };
         assert_eq!(of(&["127.0.0.1:4400", "[::1]:4400"]), None);
         assert_eq!(
-            of(&["10.0.0.2:4400", "10.0.0.1:4400", "10.0.0.2:4400", "[fd00::1]:4400"]).as_deref(),
+            of(&[
+                "10.0.0.2:4400",
+                "10.0.0.1:4400",
+                "10.0.0.2:4400",
+                "[fd00::1]:4400"
+            ])
+            .as_deref(),
             Some("ws://10.0.0.1:4400/ ws://10.0.0.2:4400/")
         );
         assert_eq!(

@@ -51,7 +51,8 @@ async fn run(version: String) -> Result<Exit, RelayError> {
     let pods = horizontal::pods(&text, &version).await;
     match pods.map_err(ClientError::Connect)? {
         Some(pods) => {
-            let target = Target::from_env_of(&pods[0].url, version).map_err(ClientError::Connect)?;
+            let target =
+                Target::from_env_of(&pods[0].url, version).map_err(ClientError::Connect)?;
             Ok(horizontal::run(text, pods, descriptors, target).await?)
         }
         None => Ok(relay(version, descriptors).await?),

@@ -127,6 +127,14 @@ pub enum ConnectError {
         /// Why.
         reason: String,
     },
+    /// No process listens there.
+    #[error("cannot reach {url}: {reason}")]
+    NobodyThere {
+        /// Where.
+        url: String,
+        /// What the system says.
+        reason: String,
+    },
     /// The pod refuses.
     #[error("{url} refuses: {message} ({code})")]
     Refused {
@@ -163,6 +171,7 @@ impl From<ConnectError> for DialError {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Unreachable { .. } => Self::Retry(error.to_string()),
+            ConnectError::NobodyThere { .. } => Self::NobodyThere(error.to_string()),
             // Many come back at once when a network does.
             ConnectError::Refused { ref code, .. } if code == "tooManyConnections" => {
                 Self::Retry(error.to_string())
@@ -319,9 +328,14 @@ impl Target {
         let host = self.url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = self.url.port_or_known_default().unwrap_or(4400);
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(|error| self.unreachable(error))?;
+        let stream = TcpStream::connect((host, port)).await;
+        let stream = stream.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => ConnectError::NobodyThere {
+                url: self.url.to_string(),
+                reason: error.to_string(),
+            },
+            _ => self.unreachable(error),
+        })?;
         stream
             .set_nodelay(true)
             .map_err(|error| self.unreachable(error))?;

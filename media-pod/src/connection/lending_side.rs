@@ -107,7 +107,9 @@ impl Sink for ToMembers {
             Frame::Lending(note) => self.borrower.on_note(&note).map_err(wrong)?,
             Frame::RequestsEnd | Frame::Signal(_) => self.borrower.close(),
             Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) => {
-                return Err(wrong("a borrower sends a frame that only lenders send".into()));
+                return Err(wrong(
+                    "a borrower sends a frame that only lenders send".into(),
+                ));
             }
         }
         Ok(())
@@ -116,8 +118,7 @@ impl Sink for ToMembers {
     async fn flush(&mut self) -> io::Result<Option<Exit>> {
         if let Some(batch) = self.pending.take() {
             let taken = self.borrower.on_messages(&batch);
-            self.full =
-                taken.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            self.full = taken.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
         while let Some(member) = self.full.last() {
             member.room().await;

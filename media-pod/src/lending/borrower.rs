@@ -2,9 +2,9 @@
 
 use super::note::Note;
 use super::queue::Queue;
+use crate::listen_infos::OWN_WEBRTC_SERVER;
 use crate::members::{Member, Members, VirtualId, Way};
 use bytes::Bytes;
-use crate::listen_infos::OWN_WEBRTC_SERVER;
 use mafalda_channel::fbs::request::{Body, BodyRef, Method, Request as OwnedRequest};
 use mafalda_channel::fbs::response::Response as OwnedResponse;
 use mafalda_channel::fbs::worker::{CloseRouterRequest, CloseWebRtcServerRequest};
@@ -139,8 +139,7 @@ impl Borrower {
             Note::Owns(id) => self.own(&id)?,
             Note::Disowns(id) => {
                 let alias = self.state().aliases.remove(&id);
-                self.group
-                    .disown(self.id, alias.as_deref().unwrap_or(&id));
+                self.group.disown(self.id, alias.as_deref().unwrap_or(&id));
             }
             Note::Lends { .. }
             | Note::Added { .. }
@@ -185,8 +184,7 @@ impl Borrower {
             }
             let sent = member.send(self.id, &message)?;
             if let Some(answer) = sent.answer {
-                self.queue
-                    .send(member.id.0, state.aliases.inward(answer));
+                self.queue.send(member.id.0, state.aliases.inward(answer));
             }
             if sent.is_full {
                 full = Some(member.way().clone());
@@ -233,15 +231,17 @@ impl Borrower {
             Some(BodyRef::WorkerCreateRouterRequest(body)) => {
                 (Some(root(body.router_id()?, Root::Router)), None)
             }
-            Some(BodyRef::WorkerCreateWebRtcServerRequest(body)) => {
-                (Some(root(body.web_rtc_server_id()?, Root::WebRtcServer)), None)
-            }
+            Some(BodyRef::WorkerCreateWebRtcServerRequest(body)) => (
+                Some(root(body.web_rtc_server_id()?, Root::WebRtcServer)),
+                None,
+            ),
             Some(BodyRef::WorkerCloseRouterRequest(body)) => {
                 (None, Some(root(body.router_id()?, Root::Router)))
             }
-            Some(BodyRef::WorkerCloseWebRtcServerRequest(body)) => {
-                (None, Some(root(body.web_rtc_server_id()?, Root::WebRtcServer)))
-            }
+            Some(BodyRef::WorkerCloseWebRtcServerRequest(body)) => (
+                None,
+                Some(root(body.web_rtc_server_id()?, Root::WebRtcServer)),
+            ),
             _ => (None, None),
         };
         if let Some(made) = makes {

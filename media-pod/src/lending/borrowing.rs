@@ -7,8 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mafalda_link::client::{ConnectError, Reconnect, Target};
 use mafalda_link::{
-    Attachment, Dial, DialError, Exit, Frame, LinkError, Sink, Socket, Source, Start,
-    Timing, drive,
+    Attachment, Dial, DialError, Exit, Frame, LinkError, Sink, Socket, Source, Start, Timing, drive,
 };
 use mafalda_virtual_worker::Locality;
 use std::collections::HashMap;
@@ -72,7 +71,12 @@ pub async fn keep_borrowing(group: Arc<Members>, borrows: Borrows) {
 }
 
 /// Keeps a connection to one pod until it is not wanted any more.
-async fn keep(group: Arc<Members>, borrows: Borrows, peer: Peer, mut wanted: watch::Receiver<bool>) {
+async fn keep(
+    group: Arc<Members>,
+    borrows: Borrows,
+    peer: Peer,
+    mut wanted: watch::Receiver<bool>,
+) {
     let mut pause = PAUSE.0;
     let mut told = String::new();
     let no_more = async {
@@ -103,7 +107,12 @@ async fn keep(group: Arc<Members>, borrows: Borrows, peer: Peer, mut wanted: wat
                 };
                 group.peers().connection(&peer.name, state);
                 if error != told {
-                    tracing::warn!(pod = peer.name, url = peer.url, error, "no pod to borrow from");
+                    tracing::warn!(
+                        pod = peer.name,
+                        url = peer.url,
+                        error,
+                        "no pod to borrow from"
+                    );
                     told = error;
                 }
             }
@@ -228,7 +237,15 @@ impl Dial for Dialling {
         &mut self,
         connected: bool,
     ) -> Option<BoxFuture<'static, Result<Self::Candidate, DialError>>> {
-        self.reconnect.dial(connected)
+        let dial = self.reconnect.dial(connected)?;
+        let dial = async {
+            match dial.await {
+                // A pod that lives listens: its workers went with it.
+                Err(DialError::NobodyThere(reason)) => Err(DialError::Refused(reason)),
+                result => result,
+            }
+        };
+        Some(Box::pin(dial))
     }
 
     fn attach(

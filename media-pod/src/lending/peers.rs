@@ -119,7 +119,11 @@ impl Peers {
         let wanted = self.wanted(own);
         let state = self.state();
         let of = |peer: Peer| PeerState {
-            connection: state.connections.get(&peer.name).cloned().unwrap_or_default(),
+            connection: state
+                .connections
+                .get(&peer.name)
+                .cloned()
+                .unwrap_or_default(),
             peer,
         };
         wanted.into_keys().map(of).collect()

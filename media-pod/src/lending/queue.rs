@@ -210,6 +210,9 @@ mod tests {
         thread.await.unwrap();
         queue.room().await;
         queue.close();
-        assert!(queue.send(1, vec![0; 2 * ROOM].into()), "nobody waits for one that is closed");
+        assert!(
+            queue.send(1, vec![0; 2 * ROOM].into()),
+            "nobody waits for one that is closed"
+        );
     }
 }

@@ -186,7 +186,11 @@ mod tests {
         assert!(!owners.name(TWO, theirs), "another's");
         assert_eq!(owners.of("mafalda/7/1"), Some(ONE));
         owners.unname(TWO, theirs);
-        assert_eq!(owners.of("mafalda/7/1"), Some(ONE), "not another's to give up");
+        assert_eq!(
+            owners.of("mafalda/7/1"),
+            Some(ONE),
+            "not another's to give up"
+        );
         owners.unname(ONE, theirs);
         assert_eq!(owners.of("mafalda/7/1"), Some(theirs));
     }
