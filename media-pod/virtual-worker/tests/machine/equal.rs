@@ -2,10 +2,11 @@
 
 use crate::held::{assert_nothing_useless, ids_of, owned_by};
 use crate::model::Model;
+use crate::pods::places;
 use crate::program::{Flavour, Step, close_all, program, steps};
 use crate::requests::{Names, request};
 use crate::seen::{assert_heard, sort_out};
-use crate::settings::{MEMBER_SERVER, places};
+use crate::settings::MEMBER_SERVER;
 use crate::world::Member;
 use crate::world::World;
 use crate::{cases, config};

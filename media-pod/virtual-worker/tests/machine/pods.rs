@@ -3,7 +3,7 @@
 use crate::held::assert_nothing_useless;
 use crate::program::{DIRECT, Flavour, Step};
 use crate::requests::{Names, request};
-use crate::settings::{place, places};
+use crate::settings::{PLACES, place};
 use crate::world::World;
 use crate::{cases, config};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use mafalda_virtual_worker::{Action, Config, Locality, MemberId, PipeSettings, P
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 /// Of `place()`.
@@ -23,6 +24,11 @@ const HOME: usize = 0;
 const NEAR: usize = 1;
 const FAR: usize = 2;
 const OTHER_CLUSTER: usize = 5;
+
+/// Where so many members are.
+pub fn places(members: Range<usize>) -> impl Strategy<Value = Vec<Locality>> {
+    vec((0..PLACES.len()).prop_map(place), members)
+}
 
 fn config_of(placement: Placement, pipes: PipeSettings) -> Config {
     Config {

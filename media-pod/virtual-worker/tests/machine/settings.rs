@@ -1,7 +1,6 @@
 //! Of how many programs, and with which settings.
 
 use mafalda_virtual_worker::{Config, Locality, PipeSettings, Placement};
-use proptest::collection::vec;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ pub fn config() -> impl Strategy<Value = Config> {
 }
 
 /// Pods far and near: pod, zone, region, cluster.
-const PLACES: [(&str, &str, &str, &str); 6] = [
+pub const PLACES: [(&str, &str, &str, &str); 6] = [
     ("home", "one", "north", "us"),
     ("near", "one", "north", "us"),
     ("far", "two", "north", "us"),
@@ -73,9 +72,4 @@ pub fn place(pod: usize) -> Locality {
         region: region.into(),
         cluster: cluster.into(),
     }
-}
-
-/// Where so many members are.
-pub fn places(members: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Locality>> {
-    vec((0..PLACES.len()).prop_map(place), members)
 }

@@ -2,10 +2,10 @@
 
 use crate::held::{ids_of, owned_by};
 use crate::model::Model;
+use crate::pods::places;
 use crate::program::{Pace, Step, program, step, steps};
 use crate::requests::{Names, request};
 use crate::seen::{assert_heard, sort_out};
-use crate::settings::places;
 use crate::world::World;
 use crate::{cases, config};
 use bytes::Bytes;
