@@ -16,6 +16,8 @@ pub const SESSION: &str = "mafalda.dev/session";
 pub const RTC_PORT: &str = "mafalda.dev/rtc-port";
 /// Annotation of a media pod: how many workers it was made with.
 pub const WORKERS: &str = "mafalda.dev/workers";
+/// Annotation of a media pod: the type of exposure that it was made for.
+pub const EXPOSURE: &str = "mafalda.dev/exposure";
 /// Annotation of a media pod that drains: how far and why, as JSON.
 pub const DRAIN: &str = "mafalda.dev/drain";
 /// Annotation that people put on a media pod that should drain: `true`.

@@ -57,6 +57,11 @@ impl Look<'_> {
         address::resolve(&self.cluster.spec, pod, node, service)
     }
 
+    /// Whether the pod was told its address before the cluster's exposure changed: it keeps it.
+    pub fn is_of_before(&self, pod: &Pod) -> bool {
+        started(pod).is_some() && !manifest::is_exposed_as(&self.cluster.spec, pod)
+    }
+
     /// What the pod said, if it is the one that said it.
     pub fn heard_of(&self, pod: &Pod) -> Option<&Heard> {
         self.heard.get(pod.metadata.uid.as_ref()?)
@@ -225,7 +230,7 @@ impl Look<'_> {
             created: note.created,
             terminating_since: terminating_since(pod, note),
             ready_since: view.ready_since,
-            address_known: addresses.is_ok(),
+            address_known: addresses.is_ok() || self.is_of_before(pod),
             drain_requested: cordoned || requested,
             drain: note.drain,
             restored_at: note.restored_at,

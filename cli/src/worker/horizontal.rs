@@ -1,7 +1,7 @@
 //! Several pods in `MAFALDA_URL`: the relay runs the virtual worker itself, over the workers of all.
 
 use super::channel::Descriptors;
-use mafalda_link::client::{ConnectError, Target, start};
+use mafalda_link::client::{ConnectError, Target, start, url_from_env};
 use mafalda_link::{Exit, Frame};
 use mafalda_media_pod::horizontal::{self, Horizontal, HorizontalError};
 use mafalda_media_pod::{Peer, Placement};
@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use url::Url;
 
-/// How often a host name with several addresses is looked up again.
-const LOOK_UP: Duration = Duration::from_secs(5);
+/// How often the file with the pods is read, or their host name looked up, again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long a lookup may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,11 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`ConnectError::Setting`]: one of them is no URL of a pod, or several cannot be used so.
 pub async fn pods(text: &str, mediasoup: &str) -> Result<Option<Vec<Peer>>, ConnectError> {
-    let urls = urls(text, mediasoup)?;
-    let urls = match &urls[..] {
-        [one] => addresses(one).await,
-        _ => urls,
-    };
+    let urls = all(text, mediasoup).await?;
     if urls.len() < 2 {
         return Ok(None);
     }
@@ -49,6 +45,15 @@ pub async fn pods(text: &str, mediasoup: &str) -> Result<Option<Vec<Peer>>, Conn
         ));
     }
     Ok(Some(horizontal::peers(&urls)))
+}
+
+/// The URLs of all pods that `text` means.
+async fn all(text: &str, mediasoup: &str) -> Result<Vec<Url>, ConnectError> {
+    let urls = urls(text, mediasoup)?;
+    Ok(match &urls[..] {
+        [one] => addresses(one).await,
+        _ => urls,
+    })
 }
 
 fn urls(text: &str, mediasoup: &str) -> Result<Vec<Url>, ConnectError> {
@@ -100,7 +105,6 @@ fn several(url: &Url, found: Vec<SocketAddr>) -> Option<Vec<Url>> {
 /// # Errors
 /// It could not begin.
 pub async fn run(
-    text: String,
     pods: Vec<Peer>,
     descriptors: Descriptors,
     target: Target,
@@ -127,17 +131,21 @@ pub async fn run(
     let run = horizontal::run(horizontal, receiver, descriptors.into_std()?, stop, write);
     tokio::select! {
         result = run => result,
-        () = look_again(text, mediasoup, sender) => unreachable!("it looks for ever"),
+        () = look_again(mediasoup, sender) => unreachable!("it looks for ever"),
     }
 }
 
 /// Tells of pods that come and go.
-async fn look_again(text: String, mediasoup: String, pods: watch::Sender<Vec<Peer>>) {
-    let mut ticks = interval(LOOK_UP);
+async fn look_again(mediasoup: String, pods: watch::Sender<Vec<Peer>>) {
+    let mut ticks = interval(LOOK_AGAIN);
     loop {
         ticks.tick().await;
-        // One that is not found for a moment is kept: its connection tells whether it is there.
-        if let Ok(Some(found)) = self::pods(&text, &mediasoup).await {
+        let Ok(text) = url_from_env() else { continue };
+        // A name that is not found for a moment, or a file that is being written, changes nothing.
+        if let Ok(urls) = all(&text, &mediasoup).await
+            && !urls.is_empty()
+        {
+            let found = horizontal::peers(&urls);
             pods.send_if_modified(|known| {
                 let changed = *known != found;
                 *known = found;

@@ -8,7 +8,9 @@ mod end;
 mod horizontal;
 
 use channel::Descriptors;
-use mafalda_link::client::{ClientError, EXIT_NO_POD, Target, hand_over, pod_gone, start};
+use mafalda_link::client::{
+    ClientError, EXIT_NO_POD, Target, connect, hand_over, pod_gone, start, url_from_env,
+};
 use mafalda_link::{End, Exit, Timing, drive};
 use mafalda_media_pod::horizontal::HorizontalError;
 use std::time::Duration;
@@ -29,6 +31,11 @@ names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
   MAFALDA_PLACEMENT  with several pods: `pack` (as few workers as carry the load, default) or
                  `spread` (one after the other)
   MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one; default none)
+  MAFALDA_URL_FILE, MAFALDA_TOKEN_FILE
+                 files with these, read when a worker is made, instead of the variables. While the
+                 pod of MAFALDA_URL_FILE is away or does not have the session (any more), a new
+                 worker waits for up to two minutes until the file names another. Of several pods,
+                 those that the file names later are used from then on, the others no more
   MAFALDA_CA     a PEM file of authorities to trust, for wss (default: the system's)
   MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host (default on)
 
@@ -47,13 +54,13 @@ enum RelayError {
 async fn run(version: String) -> Result<Exit, RelayError> {
     end::ignore_signals();
     let descriptors = Descriptors::open().map_err(ClientError::Io)?;
-    let text = std::env::var("MAFALDA_URL").unwrap_or_default();
+    let text = url_from_env().map_err(ClientError::Connect)?;
     let pods = horizontal::pods(&text, &version).await;
     match pods.map_err(ClientError::Connect)? {
         Some(pods) => {
             let target =
                 Target::from_env_of(&pods[0].url, version).map_err(ClientError::Connect)?;
-            Ok(horizontal::run(text, pods, descriptors, target).await?)
+            Ok(horizontal::run(pods, descriptors, target).await?)
         }
         None => Ok(relay(version, descriptors).await?),
     }
@@ -61,9 +68,8 @@ async fn run(version: String) -> Result<Exit, RelayError> {
 
 /// Connects the application with one pod.
 async fn relay(version: String, descriptors: Descriptors) -> Result<Exit, ClientError> {
-    let target = Target::from_env(version)?;
     let start = start(std::env::args().skip(1).collect());
-    let (mut socket, welcome, mut reconnect) = target.connect(start).await?;
+    let (mut socket, welcome, mut reconnect) = connect(&version, start).await?;
     let pod = hand_over(&mut socket, &welcome, descriptors.ends())
         .await
         .map_err(ClientError::Broken)?;

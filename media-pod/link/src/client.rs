@@ -1,5 +1,9 @@
 //! The client's side: opens the connection and, when a socket breaks, the next one.
 
+mod home;
+
+pub use home::connect;
+
 use crate::drive::{Attachment, Dial, DialError, LinkError};
 use crate::hand_over::{Claim, Ends, give};
 use crate::handshake::{
@@ -181,8 +185,14 @@ impl From<ConnectError> for DialError {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// What the environment names as URL, or as URLs: `MAFALDA_URL`, or what the file of
+/// `MAFALDA_URL_FILE` has now, else `ws://127.0.0.1:4400`.
+///
+/// # Errors
+/// [`ConnectError::Setting`]: the file cannot be read.
+pub fn url_from_env() -> Result<String, ConnectError> {
+    let text = home::variable_or_file("MAFALDA_URL")?;
+    Ok(text.unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned()))
 }
 
 /// The kinds of worker that a client may ask for.
@@ -244,13 +254,13 @@ impl Target {
     }
 
     /// The target that the environment names: `MAFALDA_URL` (`ws://127.0.0.1:4400` when unset),
-    /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`.
+    /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`. URL and token may be in files, as they are
+    /// now, that `MAFALDA_URL_FILE` and `MAFALDA_TOKEN_FILE` name.
     ///
     /// # Errors
     /// [`ConnectError::Setting`]: one of them is wrong.
     pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
-        let text = variable("MAFALDA_URL").unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
-        Self::from_env_of(&text, mediasoup)
+        Self::from_env_of(&url_from_env()?, mediasoup)
     }
 
     /// As [`Target::from_env`], with this URL.
@@ -259,7 +269,7 @@ impl Target {
     /// As that has them.
     pub fn from_env_of(url: &str, mediasoup: String) -> Result<Self, ConnectError> {
         let target = Self::new(url, mediasoup)?;
-        let mode = variable("MAFALDA_MODE");
+        let mode = home::variable("MAFALDA_MODE");
         if let Some(mode) = &mode
             && !MODES.contains(&mode.as_str())
         {
@@ -270,8 +280,8 @@ impl Target {
         }
         Ok(Self {
             mode,
-            token: variable("MAFALDA_TOKEN"),
-            ca: variable("MAFALDA_CA").map(PathBuf::from),
+            token: home::variable_or_file("MAFALDA_TOKEN")?,
+            ca: home::variable("MAFALDA_CA").map(PathBuf::from),
             ..target
         })
     }
@@ -480,6 +490,9 @@ impl Dial for Reconnect {
         self.pause = (pause * 2).clamp(BACKOFF.0, BACKOFF.1);
         let dial = async move {
             sleep(pause).await;
+            if home::is_elsewhere(&target) {
+                return Err(DialError::Refused("the session is in another pod".into()));
+            }
             match timeout(CONNECT / 2, target.open(Some(&connection))).await {
                 Ok(result) => Ok(result?),
                 Err(_) => Err(target.unreachable("no answer").into()),

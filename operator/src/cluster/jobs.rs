@@ -263,7 +263,8 @@ fn expose(look: &Look<'_>, pod: &Pod) -> Option<Job> {
         exposure,
         ExposureType::NodePort | ExposureType::LoadBalancer
     );
-    if !has_service || look.services.contains_key(&pod.name_any()) {
+    let wanted = has_service && manifest::is_exposed_as(&look.cluster.spec, pod);
+    if !wanted || look.services.contains_key(&pod.name_any()) {
         return None;
     }
     let written = |key| pod.annotations().get(key)?.parse().ok();
