@@ -15,7 +15,7 @@ pub struct Operator {
 }
 
 /// The folder of the built programs: `MAFALDA_PROGRAMS`, else where this test was built.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     std::env::var_os("MAFALDA_PROGRAMS").map_or_else(
         || {
             let test = std::env::current_exe().expect("a process knows its program");
