@@ -28,7 +28,10 @@ fn the_api_server_is_away() {
         let back = Instant::now();
         world.active(&session, before.generation.unwrap() + 1).await;
         let took = back.elapsed();
-        println!("Active {took:?} after the API server was back");
+        println!(
+            "Active {took:?} after the API server was back; {}",
+            drill.packets()
+        );
         assert!(took < RETURN, "{took:?}");
         drill.call_goes_on().await;
     });
@@ -49,7 +52,10 @@ fn both_replicas_are_away() {
         let back = Instant::now();
         world.active(&session, before.generation.unwrap() + 1).await;
         let took = back.elapsed();
-        println!("Active {took:?} after the replicas were back");
+        println!(
+            "Active {took:?} after the replicas were back; {}",
+            drill.packets()
+        );
         assert!(took < RETURN, "{took:?}");
         drill.call_goes_on().await;
     });

@@ -1,12 +1,12 @@
 //! A pool under two replicas of the operator: a call on a pod that nothing happens to, and sessions on
 //! another node that something happens to.
 
-use crate::world::{World, until};
+use crate::world::{LEASE, World, until};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
-use mafalda_e2e::Operator;
+use mafalda_e2e::{Calls, Event, Operator};
 use mafalda_operator::crd::{Phase, SessionStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ impl<'w> Replicas<'w> {
         let leases: Api<Lease> = Api::default_namespaced(self.world.client.clone());
         let mut killed = None;
         until("a replica works", async || {
-            let lease = leases.get("mafalda-operator").await.unwrap();
+            let lease = leases.get(LEASE).await.unwrap();
             let holder = lease.spec.and_then(|spec| spec.holder_identity);
             killed = holder.and_then(|holder| self.running.remove(&holder));
             killed.is_some()
@@ -76,8 +76,9 @@ pub struct Drill<'w> {
     /// The node that things happen on.
     pub far: String,
     near: String,
-    /// The status of the session that nothing happens to.
+    /// The status of the session that nothing happens to, and the call on it.
     call: SessionStatus,
+    media: Calls,
     applied: u32,
 }
 
@@ -98,12 +99,15 @@ impl<'w> Drill<'w> {
         let call = world.status("call").await;
         let home = call.home_pod.clone().unwrap();
         assert_eq!(world.node_of(&home).await, near);
+        let media = Calls::start(&world.client, &world.namespace, "call", 1).await;
+        until("media flows", async || media.flow()).await;
         Self {
             world,
             replicas,
             far: far.clone(),
             near,
             call,
+            media,
             applied: 0,
         }
     }
@@ -136,12 +140,23 @@ impl<'w> Drill<'w> {
         sessions.delete(session, &parameters).await.unwrap();
     }
 
-    /// Sees that the call goes on where it was.
-    pub async fn call_goes_on(&mut self) {
+    /// What became of the call's packets.
+    pub fn packets(&self) -> String {
+        let (received, lost) = (self.media.received(), self.media.lost());
+        format!("{received} packets received, {lost} lost")
+    }
+
+    /// Sees that the call goes on where it was, and never lost a packet.
+    pub async fn call_goes_on(&self) {
         let now = self.world.status("call").await;
         assert_eq!(now.phase, Some(Phase::Active));
         assert_eq!(now.home_pod, self.call.home_pod);
         assert_eq!(now.generation, self.call.generation);
+        let before = self.media.received();
+        until("media goes on", async || self.media.received() > before).await;
+        assert!(self.media.flow());
+        assert_eq!(self.media.count(Event::Died), 0);
+        assert_eq!(self.media.lost(), 0, "{:?}", self.media.lines().last());
     }
 }
 
