@@ -185,7 +185,7 @@ impl Actor {
             .map(|node| (node.name_any(), node))
             .collect();
         let services = services.into_iter().map(|s| (s.name_any(), s)).collect();
-        let heard = self.hearing.all();
+        let (heard, refusing) = (self.hearing.all(), self.hearing.refusing());
         let default_image = self.shared.default_image.clone();
         let look = Look {
             cluster,
@@ -195,6 +195,7 @@ impl Actor {
             nodes: &nodes,
             services: &services,
             heard: &heard,
+            refusing: &refusing,
             timing: self.shared.timing,
             now: self.shared.clock.now(),
         };
