@@ -30,6 +30,8 @@ pub struct Look<'a> {
     pub services: &'a HashMap<String, Arc<Service>>,
     /// What its pods said, by their uid.
     pub heard: &'a HashMap<String, Heard>,
+    /// Which keys and certificate its Secrets have.
+    pub secrets: &'a str,
     pub timing: plan::Timing,
     pub now: Duration,
 }

@@ -59,6 +59,13 @@ impl Hearing {
         }
     }
 
+    /// Notes that all pods are taken to have been heard so much later: nobody listened.
+    pub fn excuse(&self, silence: Duration, now: Duration) {
+        for heard in self.lock().values_mut() {
+            heard.last_seen = (heard.last_seen + silence).min(now);
+        }
+    }
+
     /// Forgets all pods but those.
     pub fn keep(&self, is_there: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| is_there(uid));
@@ -76,5 +83,23 @@ impl Hearing {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Heard>> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects calls from an operator that was stopped: it does not take its own silence for theirs.
+    #[test]
+    fn silence_is_excused_and_no_more_than_that() {
+        let hearing = Hearing::default();
+        let second = Duration::from_secs(1);
+        hearing.report("early", Report::default(), second * 10);
+        hearing.report("late", Report::default(), second * 14);
+        hearing.excuse(second * 3, second * 15);
+        let all = hearing.all();
+        assert_eq!(all["early"].last_seen, second * 13);
+        assert_eq!(all["late"].last_seen, second * 15);
     }
 }

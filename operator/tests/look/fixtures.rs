@@ -151,6 +151,7 @@ impl Scene {
             nodes: &self.nodes,
             services: &services,
             heard: &self.heard,
+            secrets: "",
             timing: Timing::default(),
             now: self.now,
         };
