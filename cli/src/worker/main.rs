@@ -7,7 +7,7 @@ mod check;
 mod end;
 
 use channel::Descriptors;
-use mafalda_link::client::{ClientError, EXIT_NO_POD, Target, hand_over, pod_gone, start};
+use mafalda_link::client::{ClientError, EXIT_NO_POD, connect, hand_over, pod_gone, start};
 use mafalda_link::{End, Exit, Timing, drive};
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
                  (default: as the pod is set, virtual). The path of MAFALDA_URL says it too:
                  ws://host:port/v1/worker/virtual or …/real
   MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one; default none)
+  MAFALDA_URL_FILE, MAFALDA_TOKEN_FILE
+                 files with these, read when a worker is made, instead of the variables. While the
+                 pod of MAFALDA_URL_FILE is away or does not have the session (any more), a new
+                 worker waits for up to two minutes until the file names another
   MAFALDA_CA     a PEM file of authorities to trust, for wss (default: the system's)
   MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host (default on)
 
@@ -31,10 +35,9 @@ names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
 
 async fn relay(version: String) -> Result<Exit, ClientError> {
     end::ignore_signals();
-    let target = Target::from_env(version)?;
     let descriptors = Descriptors::open()?;
     let start = start(std::env::args().skip(1).collect());
-    let (mut socket, welcome, mut reconnect) = target.connect(start).await?;
+    let (mut socket, welcome, mut reconnect) = connect(&version, start).await?;
     let pod = hand_over(&mut socket, &welcome, descriptors.ends())
         .await
         .map_err(ClientError::Broken)?;

@@ -1,5 +1,9 @@
 //! The client's side: opens the connection and, when a socket breaks, the next one.
 
+mod home;
+
+pub use home::connect;
+
 use crate::drive::{Attachment, Dial, DialError, LinkError};
 use crate::hand_over::{Claim, Ends, give};
 use crate::handshake::{
@@ -204,13 +208,14 @@ fn worker_path(written: &str, mode: Option<&str>) -> String {
 
 impl Target {
     /// The target that the environment names: `MAFALDA_URL` (`ws://127.0.0.1:4400` when unset),
-    /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`.
+    /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`. URL and token may be in files, as they are
+    /// now, that `MAFALDA_URL_FILE` and `MAFALDA_TOKEN_FILE` name.
     ///
     /// # Errors
     /// [`ConnectError::Setting`]: one of them is wrong.
     pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let text = variable("MAFALDA_URL").unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
+        let text = home::variable_or_file("MAFALDA_URL")?;
+        let text = text.unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
         let setting = |what: &str| {
             ConnectError::Setting(format!(
                 "MAFALDA_URL is {text:?}: {what}; it must be ws://host:port or wss://host:port"
@@ -223,7 +228,7 @@ impl Target {
         if url.host().is_none() {
             return Err(setting("it names no host"));
         }
-        let mode = variable("MAFALDA_MODE");
+        let mode = home::variable("MAFALDA_MODE");
         if let Some(mode) = &mode
             && !MODES.contains(&mode.as_str())
         {
@@ -235,8 +240,8 @@ impl Target {
         Ok(Self {
             url,
             mode,
-            token: variable("MAFALDA_TOKEN"),
-            ca: variable("MAFALDA_CA").map(PathBuf::from),
+            token: home::variable_or_file("MAFALDA_TOKEN")?,
+            ca: home::variable("MAFALDA_CA").map(PathBuf::from),
             mediasoup,
         })
     }
@@ -440,6 +445,9 @@ impl Dial for Reconnect {
         self.pause = (pause * 2).clamp(BACKOFF.0, BACKOFF.1);
         let dial = async move {
             sleep(pause).await;
+            if home::is_elsewhere(&target) {
+                return Err(DialError::Refused("the session is in another pod".into()));
+            }
             match timeout(CONNECT / 2, target.open(Some(&connection))).await {
                 Ok(result) => Ok(result?),
                 Err(_) => Err(target.unreachable("no answer").into()),

@@ -224,7 +224,7 @@ impl Actor {
         let services = services.into_iter().map(|s| (s.name_any(), s)).collect();
         let stood_still = self.doubt.stood_still(self.shared.clock.now(), TURN);
         self.hearing.excuse(stood_still, self.shared.clock.now());
-        let heard = self.hearing.all();
+        let (heard, refusing) = (self.hearing.all(), self.hearing.refusing());
         let default_image = self.shared.default_image.clone();
         let secrets = self.kept.as_ref().map(Kept::digest).unwrap_or_default();
         let look = Look {
@@ -236,19 +236,21 @@ impl Actor {
             services: &services,
             heard: &heard,
             secrets: &secrets,
+            refusing: &refusing,
             timing: self.shared.timing,
             now: self.shared.clock.now(),
         };
         let mut observed = look.observe(&mut self.book);
         if self.doubt.ends(&observed) {
             self.hearing.excuse(look.now, look.now);
-            for pod in &mut observed.pods {
+            for pod in observed.pods.iter_mut().filter(|pod| !pod.down) {
                 pod.last_seen = pod.last_seen.map(|_| look.now);
             }
         }
         let Some((observed, actions)) = self.plan(observed).await else {
             return;
         };
+        self.doubt.note(&actions);
         self.book.note(&actions, &observed);
         let mut jobs = due(&look, &observed, &mut self.book, &actions);
         let measured = look.now.saturating_sub(self.measured).as_secs() >= UTILIZATION_SECONDS;

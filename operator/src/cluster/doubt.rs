@@ -4,17 +4,14 @@
 //! processor time or cut off hears them again one after the other: when half of them are back, the
 //! other half is not dead.
 
-use mafalda_plan::{Observed, State};
+use mafalda_plan::{Action, Observed, Reason, is_held};
 use std::time::Duration;
-
-/// Silent pods that are taken for a fault of the operator, at least.
-const MANY: usize = 3;
 
 /// What the last look at the pods was like.
 #[derive(Debug, Default)]
 pub struct Doubt {
     looked: Option<Duration>,
-    most_silent: bool,
+    held: bool,
 }
 
 impl Doubt {
@@ -31,16 +28,18 @@ impl Doubt {
         }
     }
 
-    /// Whether most pods were silent at the last look and are not any more: those that still are
-    /// begin anew.
+    /// Notes what was decided.
+    pub fn note(&mut self, actions: &[Action]) {
+        let held = |action: &Action| matches!(action.reason, Reason::ManyPodsSilent { .. });
+        self.held |= actions.iter().any(held);
+    }
+
+    /// Whether the plan concluded nothing from the silence so far, and would now: those that are still
+    /// silent begin anew.
     pub fn ends(&mut self, observed: &Observed) -> bool {
-        let state = |pod: &mafalda_plan::Pod| pod.state(&observed.cluster, observed.now);
-        let heard = observed.pods.iter().filter(|pod| pod.last_seen.is_some());
-        let states: Vec<State> = heard.map(state).collect();
-        let silent = states.iter().filter(|s| **s == State::Suspect).count();
-        let there = states.iter().filter(|s| **s != State::Failed).count();
-        let most_silent = silent >= MANY && silent * 2 > there;
-        std::mem::replace(&mut self.most_silent, most_silent) && !most_silent && silent > 0
+        let ends = self.held && !is_held(observed);
+        self.held &= !ends;
+        ends
     }
 }
 

@@ -8,7 +8,6 @@ use super::report::Event;
 use crate::clock::Clock;
 use crate::names::{API_PORT, SERVER_NAME};
 use futures_util::{SinkExt, StreamExt};
-use mafalda_plan::MISSED_POLLS;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -102,8 +101,7 @@ impl Listener {
     /// Who refuses to connect is not cut off: the process is dead, and nobody waits for three polls.
     fn failed(&self, error: &std::io::Error) {
         if error.kind() == ErrorKind::ConnectionRefused {
-            let silence = POLL * MISSED_POLLS;
-            self.hearing.refuses(&self.uid, silence, self.clock.now());
+            self.hearing.refuses(&self.uid);
         }
     }
 

@@ -10,7 +10,7 @@ use mafalda_operator::observe::Look;
 use mafalda_operator::pod_api::{Heard, Report};
 use mafalda_plan::{Action, Observed, Timing, plan};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub struct Scene {
     pub sessions: Vec<Arc<Session>>,
     pub nodes: HashMap<String, Arc<Node>>,
     pub heard: HashMap<String, Heard>,
+    pub refusing: HashSet<String>,
     pub book: Book,
     pub now: Duration,
 }
@@ -52,6 +53,7 @@ impl Scene {
             sessions: Vec::new(),
             nodes: HashMap::new(),
             heard: HashMap::new(),
+            refusing: HashSet::new(),
             book: Book::new(ago(1)),
             now: NOW,
         };
@@ -152,6 +154,7 @@ impl Scene {
             services: &services,
             heard: &self.heard,
             secrets: "",
+            refusing: &self.refusing,
             timing: Timing::default(),
             now: self.now,
         };
