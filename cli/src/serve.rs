@@ -121,7 +121,8 @@ pub struct Arguments {
     /// Send again what is lost in pipes between workers.
     #[arg(long, value_enum, default_value = "off")]
     pipe_rtx: Switch,
-    /// The public key (PEM) that tokens are checked with; without it this host alone may connect.
+    /// The public key (PEM) that tokens are checked with, or several of which each is good. The file is
+    /// read again when it changes. Without it this host alone may connect.
     #[arg(long)]
     token_key: Option<PathBuf>,
     /// The cluster that tokens must be for.
@@ -210,8 +211,8 @@ impl Arguments {
                 let wrong = |what: &dyn std::fmt::Display| {
                     format!("--token-key {}: {what}", path.display())
                 };
-                let key = std::fs::read(path).map_err(|error| wrong(&error))?;
-                Some(Verifier::new(&key, &self.cluster).map_err(|error| wrong(&error))?)
+                let verifier = Verifier::of_file(path.clone(), &self.cluster);
+                Some(verifier.map_err(|error| wrong(&error))?)
             }
         };
         let peer_token = match &self.peer_token {

@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a connection to a pod takes, with many others at the same time.
+const FIRST_WORD: Duration = Duration::from_millis(10);
+
 const REGION: &str = "topology.kubernetes.io/region";
 
 /// All that one look at a cluster takes in.
@@ -30,6 +33,8 @@ pub struct Look<'a> {
     pub services: &'a HashMap<String, Arc<Service>>,
     /// What its pods said, by their uid.
     pub heard: &'a HashMap<String, Heard>,
+    /// Which keys and certificate its Secrets have.
+    pub secrets: &'a str,
     /// Its pods whose hosts say that nobody listens there, by their uid.
     pub refusing: &'a HashSet<String>,
     pub timing: plan::Timing,
@@ -254,6 +259,11 @@ impl Look<'_> {
         refuses || (missed && started(pod).is_none())
     }
 
+    /// What an operator that begins needs until all its pods can be heard: a connection to each.
+    fn first_words(&self) -> Duration {
+        FIRST_WORD * u32::try_from(self.pods.len()).unwrap_or(u32::MAX)
+    }
+
     /// How the pod itself is.
     fn view(&self, book: &Book, pod: &Pod, unknown: Option<&Unknown>) -> View {
         let started = started(pod);
@@ -273,7 +283,7 @@ impl Look<'_> {
             (None, Some(started), _) if started < book.since => View {
                 ready_since: Some(started),
                 down: self.is_down(pod, book.since),
-                last_seen: Some(book.since),
+                last_seen: Some(self.now.min(book.since + self.first_words())),
                 sessions: hosted(book, pod),
                 ..View::silent(workers_of(pod))
             },

@@ -66,6 +66,12 @@ pub struct Observed {
     pub now: Duration,
 }
 
+/// Whether so many pods are silent that [`plan`] concludes nothing from it: it may be who observes that
+/// is cut off.
+pub fn is_held(observed: &Observed) -> bool {
+    health::is_held(&World::new(observed))
+}
+
 /// What to do now. The order matters: a session has left before its pod is deleted.
 pub fn plan(observed: &Observed) -> Vec<Action> {
     let mut world = World::new(observed);
