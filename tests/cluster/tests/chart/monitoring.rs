@@ -5,7 +5,7 @@ use crate::files::root;
 use crate::helm::chart;
 use crate::release::Release;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -164,19 +164,56 @@ impl Release {
     }
 }
 
-/// The metrics that the dashboard asks for.
-fn asked_for() -> BTreeSet<String> {
+/// Labels that Prometheus gives to what it scrapes.
+const OF_PROMETHEUS: [&str; 2] = ["namespace", "pod"];
+
+/// Metrics with their labels.
+type Series = BTreeMap<String, BTreeSet<String>>;
+
+/// The metrics and labels that the dashboard asks for.
+fn asked_for() -> Series {
     let path = root().join("helm/mafalda/dashboards/mafalda.json");
     let dashboard: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let mut queries = Vec::new();
     collect(&dashboard, &mut queries);
-    let words = queries
-        .iter()
-        .flat_map(|query| query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
-    words
-        .filter(|word| word.starts_with("mafalda_"))
-        .map(str::to_owned)
-        .collect()
+    let mut series = Series::new();
+    for query in &queries {
+        let mut words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        if let Some(metric) = words.find(|word| word.starts_with("mafalda_")) {
+            let labels = series.entry(metric.to_owned()).or_default();
+            labels.extend(labels_of(query).map(str::to_owned));
+        }
+    }
+    series
+}
+
+/// What a query groups by and what it selects by.
+fn labels_of(query: &str) -> impl Iterator<Item = &str> {
+    let groups = query.split("by (").skip(1);
+    let grouped = groups.flat_map(|rest| rest.split(')').next().unwrap_or_default().split(','));
+    let matchers = query
+        .split(['{', ','])
+        .filter_map(|part| part.split_once('='));
+    let matched = matchers.map(|(name, _)| name.trim_end_matches('!'));
+    let all = grouped.chain(matched).map(str::trim);
+    all.filter(|name| !OF_PROMETHEUS.contains(name))
+}
+
+/// What answers show.
+fn shown<'a>(answers: impl Iterator<Item = &'a String>) -> Series {
+    let mut series = Series::new();
+    for line in answers.flat_map(|answer| answer.lines()) {
+        if line.starts_with('#') {
+            continue;
+        }
+        let (metric, rest) = line.split_at(line.find(['{', ' ']).unwrap_or(line.len()));
+        let labels = series.entry(metric.to_owned()).or_default();
+        let names = rest
+            .split(['{', ','])
+            .filter_map(|part| part.split_once("=\""));
+        labels.extend(names.map(|(name, _)| name.to_owned()));
+    }
+    series
 }
 
 /// All that is asked of Prometheus: expressions of panels, and what fills the variables.
@@ -199,7 +236,7 @@ fn collect(value: &Value, queries: &mut Vec<String>) {
 
 /// Protects who watches Mafalda: with all options on, the manifests are what the API server and
 /// Prometheus' operator take, what they select is there and answers as they say, and each metric of
-/// the dashboard is in one of the answers.
+/// the dashboard is in one of the answers, with the labels that it is asked for by.
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn prometheus_finds_what_the_dashboard_asks_for() {
@@ -260,19 +297,12 @@ fn prometheus_finds_what_the_dashboard_asks_for() {
     let (operators, pods) = (it.scrape_service(), it.scrape_pods());
     assert_eq!(operators.len(), 2, "both replicas");
     assert!(!pods.is_empty());
-    let shown: BTreeSet<&str> = operators
-        .iter()
-        .chain(&pods)
-        .flat_map(|answer| answer.lines())
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split(['{', ' ']).next())
-        .collect();
-    let asked_for = asked_for();
+    let (asked_for, shown) = (asked_for(), shown(operators.iter().chain(&pods)));
     assert!(asked_for.len() > 10, "{asked_for:?}");
-    let missing: Vec<_> = asked_for
-        .iter()
-        .filter(|name| !shown.contains(name.as_str()))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?} are not among {shown:?}");
+    for (metric, labels) in asked_for {
+        let there = shown.get(&metric);
+        let there = there.unwrap_or_else(|| panic!("{metric} is not among {shown:?}"));
+        assert!(labels.is_subset(there), "{metric}: {labels:?}, {there:?}");
+    }
     it.kubectl(&["delete", "session", "stage"]);
 }
