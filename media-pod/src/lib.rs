@@ -37,3 +37,4 @@ pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
 pub use mafalda_virtual_worker::{PipeSettings, Placement};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};
+pub use tls::Certificate;
