@@ -78,8 +78,8 @@ async fn hear(gateway: Gateway, node: Listed) {
             tracing::warn!(node = %node.name, url = %node.address, reason, "the node is not heard");
             told = reason;
         }
-        sleep_until(begun + POLL).await;
         gateway.tell();
+        sleep_until(begun + POLL).await;
     }
 }
 
