@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long)]
     signing_key: Option<PathBuf>,
     /// Authorities (PEM) to trust for nodes, instead of the system's.
-    #[arg(long, env = "MAFALDA_CA")]
+    #[arg(long)]
     ca: Option<PathBuf>,
     /// Certificate chain (PEM): the gateway is then https and wss.
     #[arg(long, requires = "tls_key")]
@@ -130,7 +130,8 @@ impl Arguments {
             }
         };
         let kubernetes = self.source.is_kubernetes();
-        let own = match (&self.token, &self.signing_key) {
+        let token = self.token.as_ref().filter(|token| !token.is_empty());
+        let own = match (token, &self.signing_key) {
             (Some(token), _) => OwnToken::Given(token.clone()),
             (None, Some(path)) => OwnToken::Signed {
                 key: String::from_utf8(read("--signing-key", path)?)?,

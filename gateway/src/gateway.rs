@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// How long a gateway takes at most to hear what there is.
+pub(crate) const LEARN: Duration = Duration::from_secs(3);
+
 /// A gateway; cheap to clone.
 #[derive(Clone)]
 pub struct Gateway(Arc<Shared>);
@@ -115,6 +118,12 @@ impl Gateway {
     /// Marks each change of what is known, but for load.
     pub(crate) fn news(&self) -> watch::Receiver<()> {
         self.0.news.subscribe()
+    }
+
+    /// Whether it began so short a time ago that it may be yet to hear of nodes and sessions that are
+    /// there.
+    pub(crate) fn is_new(&self) -> bool {
+        self.0.begin.elapsed() < LEARN
     }
 
     /// Whether at least one node answers and the gateway is not about to stop.

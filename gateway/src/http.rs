@@ -1,7 +1,7 @@
 //! Answers one client's requests.
 
 use crate::access::{ANYBODY, APPLICATIONS, Needs, READERS, WRITERS, allow};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, LEARN};
 use crate::pass::Passage;
 use crate::placing;
 use crate::refusal::{self, refusal};
@@ -169,7 +169,11 @@ async fn home(gateway: &Gateway, name: &str) -> Result<Home, RefusalBody> {
             news.changed().await.ok()?;
         }
     };
-    let home = timeout(SETTLE, known).await.ok().flatten();
+    let patience = match gateway.is_new() {
+        true => LEARN,
+        false => SETTLE,
+    };
+    let home = timeout(patience, known).await.ok().flatten();
     home.ok_or_else(|| refusal("unknownSession", "this cluster has no such session"))
 }
 

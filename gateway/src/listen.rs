@@ -63,6 +63,7 @@ async fn hear(gateway: Gateway, node: Listed) {
         let reason = match open(&gateway, &node.address).await {
             Ok(stream) => {
                 told.clear();
+                tracing::info!(node = %node.name, "the node is heard");
                 follow(&gateway, &node.name, stream).await
             }
             Err(error) => {

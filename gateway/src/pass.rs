@@ -3,7 +3,7 @@
 
 use crate::counted::Counted;
 use crate::dial::{MAX_ANSWER, Unreachable, read, read_refusal};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, LEARN};
 use crate::http::{Body, full};
 use crate::nodes::{Address, State};
 use crate::refusal::refusal;
@@ -153,12 +153,7 @@ impl Passage {
 
     /// Tries nodes, the best first, until one does not refuse for want of room; else the last refusal.
     async fn try_all(&self) -> Result<(PodName, Answer, Placed), RefusalBody> {
-        let order = {
-            let (state, now) = (self.gateway.state(), self.gateway.now());
-            let policy = &self.gateway.config().policy;
-            state.nodes.rank(self.mediasoup(), policy, now)
-        };
-        let order = order.map_err(|none| self.no_node(none))?;
+        let order = self.order().await.map_err(|none| self.no_node(none))?;
         let mut refused = None;
         for node in order {
             let placed = Placed::new(&self.gateway, &node);
@@ -170,6 +165,25 @@ impl Passage {
             self.gateway.metrics().next_tries.inc();
         }
         refused.ok_or_else(|| refusal("noNode", "no node of this cluster can be reached"))
+    }
+
+    /// The nodes that can take it, the best first. A gateway that has just begun waits for one.
+    async fn order(&self) -> Result<Vec<PodName>, NoPod> {
+        let mut news = self.gateway.news();
+        loop {
+            news.mark_unchanged();
+            let order = {
+                let (state, now) = (self.gateway.state(), self.gateway.now());
+                let policy = &self.gateway.config().policy;
+                state.nodes.rank(self.mediasoup(), policy, now)
+            };
+            match order {
+                Err(NoPod::NoneReady) if self.gateway.is_new() => {
+                    let _ = timeout(LEARN, news.changed()).await;
+                }
+                order => return order,
+            }
+        }
     }
 
     /// Gives it to the node that a session is at home on.
@@ -203,10 +217,9 @@ impl Passage {
                     "the gateway is yet to learn of nodes",
                 ));
             }
-            let name = |node: &crate::nodes::Node| node.listed.name.clone();
             let nodes = state.nodes.all();
             nodes
-                .map(|node| (name(node), node.state(now) != State::Silent))
+                .map(|node| (node.listed.name.clone(), node.state(now) != State::Silent))
                 .collect()
         };
         let mut silent = None;

@@ -1,7 +1,7 @@
 //! What a node says of itself: the messages of `/v1/events`. What is not needed here is not read, so that
 //! pods of other versions are understood.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A media pod's status.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Report {
 }
 
 /// The two releases that share a channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Mediasoup {
     /// Of the npm package.
@@ -71,7 +71,7 @@ pub struct Session {
 }
 
 /// Applications' connections, those of sessions included.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Connections {
     /// With a socket.

@@ -1,7 +1,7 @@
 //! What `GET /v1/status` and `GET /v1/sessions` answer.
 
 use crate::gateway::Gateway;
-use crate::report::Connections;
+use crate::report::{Connections, Mediasoup};
 use serde::Serialize;
 
 /// The gateway and what it knows.
@@ -24,13 +24,13 @@ struct NodeStatus {
     /// How long ago it answered; `null`: it never did.
     silent_seconds: Option<f64>,
     version: String,
-    mediasoup: [String; 2],
+    mediasoup: Mediasoup,
     region: String,
     zone: String,
     /// Share of a core that each worker uses.
     cpu: Vec<f64>,
     sessions: usize,
-    connections: [u32; 2],
+    connections: Connections,
 }
 
 /// All sessions.
@@ -53,7 +53,6 @@ pub fn status(gateway: &Gateway) -> Status {
     let (state, now) = (gateway.state(), gateway.now());
     let nodes = state.nodes.all().map(|node| {
         let report = node.report.clone().unwrap_or_default();
-        let Connections { attached, detached } = report.connections;
         let seen = node.last_seen.map(|seen| now.saturating_sub(seen));
         NodeStatus {
             name: node.listed.name.to_string(),
@@ -61,12 +60,12 @@ pub fn status(gateway: &Gateway) -> Status {
             state: node.state(now).as_str(),
             silent_seconds: seen.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
             version: report.version.clone(),
-            mediasoup: [report.mediasoup.npm.clone(), report.mediasoup.rust.clone()],
+            mediasoup: report.mediasoup.clone(),
             region: report.pod.region.clone(),
             zone: report.pod.zone.clone(),
             cpu: report.workers.iter().map(|worker| worker.cpu).collect(),
             sessions: report.sessions.len(),
-            connections: [attached, detached],
+            connections: report.connections.clone(),
         }
     });
     Status {

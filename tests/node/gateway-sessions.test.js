@@ -124,6 +124,10 @@ test('an application of a session lives through the death of a gateway', async (
   await startGateway(t, pods, { listen: `127.0.0.1:${gateway.port}`, wait: false });
   await traffic.flows('traffic flows again', 10);
   t.diagnostic(await traffic.stopAndCheck());
+  // While the relay reaches somebody: one that does not takes its time.
+  const gone = new Promise((resolve) => worker.once('subprocessclose', resolve));
+  worker.close();
+  await gone;
 });
 
 test('a session goes where nothing drains', async (t) => {
@@ -141,5 +145,8 @@ test('a session goes where nothing drains', async (t) => {
   await createWorker(t, gateway.webSocketUrl + path);
   const third = await startVirtualPod(t);
   const wider = await startGateway(t, [...pods, third], { wait: false });
-  await until('the new node is used', async () => (await wider.ask('PUT', '/v1/sessions/other')).status === 201);
+  await until(
+    'the new node is used',
+    async () => (await wider.ask('PUT', '/v1/sessions/other')).status === 201,
+  );
 });
