@@ -19,7 +19,7 @@ const A_DAY: u64 = 24 * 60 * 60;
 
 /// How log lines look.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum LogFormat {
+pub enum LogFormat {
     Text,
     Json,
 }
@@ -36,8 +36,9 @@ impl Switch {
     }
 }
 
+/// How something new is placed.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum PlacementName {
+pub enum PlacementName {
     Pack,
     Spread,
 }
@@ -188,7 +189,8 @@ fn workers(text: &str) -> Result<Workers, String> {
     }
 }
 
-fn share(text: &str) -> Result<f32, String> {
+/// Reads a share of one core.
+pub fn share(text: &str) -> Result<f32, String> {
     let share = text
         .parse()
         .ok()
@@ -290,7 +292,8 @@ impl Arguments {
     }
 }
 
-fn start_logs(format: LogFormat) {
+/// Writes logs to standard error from now on.
+pub fn start_logs(format: LogFormat) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt()
@@ -329,7 +332,8 @@ fn fit_file_limit(config: &mut Config) {
     }
 }
 
-fn raise_file_limit() {
+/// Raises the limit of open files as far as it may go.
+pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

@@ -41,3 +41,4 @@ pub use lending::Peer;
 pub use mafalda_virtual_worker::{PipeSettings, Placement};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};
+pub use tls::Certificate;

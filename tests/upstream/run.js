@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { cp, copyFile, readFile, realpath, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { makeCertificate } from '../lib/certificate.js';
+import { startCluster } from '../lib/gateway.js';
 import { start } from '../lib/process.js';
 import { startVirtualPod } from '../lib/pod.js';
 import { program } from '../lib/programs.js';
@@ -78,6 +79,20 @@ async function runSuite(owner, title, root, env) {
 /** On one host the pod takes the channel's ends over; with it off, the connection carries them. */
 const carried = { MAFALDA_HAND_OVER: 'off' };
 
+/** How a virtual worker places, and a gateway too. */
+const placements = ['pack', 'spread'];
+
+/** The clusters that the suite runs against: two pods behind a gateway. */
+function clusters() {
+  return placements.flatMap((placement) =>
+    [carried, {}].map((env) => ({
+      title: `a gateway to 2 pods, ${placement}, channel ${env === carried ? 'carried' : 'handed over'}`,
+      args: ['--placement', placement],
+      env,
+    })),
+  );
+}
+
 /** The pods that the suite runs against, each with so many workers. */
 function pods() {
   const real = [
@@ -95,7 +110,7 @@ function pods() {
     },
   ];
   const virtual = [1, 3, 5].flatMap((workers) =>
-    ['pack', 'spread'].map((placement) => ({
+    placements.map((placement) => ({
       title: `a virtual worker of ${workers}, ${placement}`,
       workers: [workers],
       args: ['--placement', placement],
@@ -104,7 +119,7 @@ function pods() {
     })),
   );
   // The relay runs the virtual worker over the workers of two pods.
-  const horizontal = ['pack', 'spread'].map((placement) => ({
+  const horizontal = placements.map((placement) => ({
     title: `a virtual worker of two pods, ${placement}`,
     workers: [1, 2],
     args: [],
@@ -134,6 +149,21 @@ try {
         MAFALDA_URL: pods.map((pod) => pod.webSocketUrl).join(),
         ...env,
       });
+      for (const pod of pods) await pod.stop();
+    }
+    for (const { title, args, env } of clusters()) {
+      if (only && !title.includes(only)) continue;
+      const { pods, gateway } = await startCluster(scope, 2, {
+        args,
+        workers: 2,
+        podArgs: ['--listen-infos', 'application', ...args],
+      });
+      await runSuite(scope, title, root, {
+        MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
+        MAFALDA_URL: gateway.webSocketUrl,
+        ...env,
+      });
+      await gateway.stop();
       for (const pod of pods) await pod.stop();
     }
   }

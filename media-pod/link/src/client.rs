@@ -10,7 +10,7 @@ use crate::handshake::{
     FILE_ARGUMENTS, HandedOver, Hello, Refusal, Resume, Start, Welcome, header,
 };
 use crate::socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
-use crate::tls;
+pub use crate::tls::config as tls_config;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -115,6 +115,8 @@ pub struct Target {
     pub ca: Option<PathBuf>,
     /// The application's mediasoup version.
     pub mediasoup: String,
+    /// A file says where it is, and may say otherwise later.
+    pub moves: bool,
 }
 
 /// Why there is no connection.
@@ -176,8 +178,10 @@ impl From<ConnectError> for DialError {
         match error {
             ConnectError::Unreachable { .. } => Self::Retry(error.to_string()),
             ConnectError::NobodyThere { .. } => Self::NobodyThere(error.to_string()),
-            // Many come back at once when a network does.
-            ConnectError::Refused { ref code, .. } if code == "tooManyConnections" => {
+            // Many come back at once when a network does; a gateway may not reach the pod yet.
+            ConnectError::Refused { ref code, .. }
+                if ["tooManyConnections", "unreachable"].contains(&code.as_str()) =>
+            {
                 Self::Retry(error.to_string())
             }
             _ => Self::Refused(error.to_string()),
@@ -250,6 +254,7 @@ impl Target {
             token: None,
             ca: None,
             mediasoup,
+            moves: false,
         })
     }
 
@@ -260,7 +265,11 @@ impl Target {
     /// # Errors
     /// [`ConnectError::Setting`]: one of them is wrong.
     pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
-        Self::from_env_of(&url_from_env()?, mediasoup)
+        let target = Self::from_env_of(&url_from_env()?, mediasoup)?;
+        Ok(Self {
+            moves: home::moves(),
+            ..target
+        })
     }
 
     /// As [`Target::from_env`], with this URL.
@@ -286,7 +295,7 @@ impl Target {
         })
     }
 
-    fn request(&self, connection: Option<&str>) -> Result<Request, ConnectError> {
+    fn request(&self, resumed: Option<&Resumed>) -> Result<Request, ConnectError> {
         let mut url = self.url.clone();
         url.set_path(&worker_path(url.path(), self.mode.as_deref()));
         let mut request = url
@@ -296,7 +305,11 @@ impl Target {
         let headers = [
             (header::MEDIASOUP, Some(self.mediasoup.clone())),
             (header::PROTOCOL, Some(crate::PROTOCOL.to_owned())),
-            (header::CONNECTION, connection.map(str::to_owned)),
+            (
+                header::CONNECTION,
+                resumed.map(|resumed| resumed.connection.clone()),
+            ),
+            (header::POD, resumed.and_then(|resumed| resumed.pod.clone())),
             (
                 "authorization",
                 self.token.as_ref().map(|token| format!("Bearer {token}")),
@@ -319,9 +332,7 @@ impl Target {
     fn connector(&self) -> Result<Connector, ConnectError> {
         match self.url.scheme() {
             "ws" => Ok(Connector::Plain),
-            _ => Ok(Connector::Rustls(Arc::new(tls::config(
-                self.ca.as_deref(),
-            )?))),
+            _ => Ok(Connector::Rustls(Arc::new(tls_config(self.ca.as_deref())?))),
         }
     }
 
@@ -332,8 +343,12 @@ impl Target {
         }
     }
 
-    async fn open(&self, connection: Option<&str>) -> Result<Box<dyn Socket>, ConnectError> {
-        let (request, connector) = (self.request(connection)?, self.connector()?);
+    /// Opens a socket. Also returns the pod that it leads to, when a gateway says so.
+    async fn open(
+        &self,
+        resumed: Option<&Resumed>,
+    ) -> Result<(Box<dyn Socket>, Option<String>), ConnectError> {
+        let (request, connector) = (self.request(resumed)?, self.connector()?);
         // A host was checked for; the scheme's port is known.
         let host = self.url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -354,7 +369,11 @@ impl Target {
         let opened =
             client_async_tls_with_config(request, stream, Some(config), Some(connector)).await;
         match opened {
-            Ok((socket, _)) => Ok(Box::new(adapt(socket))),
+            Ok((socket, response)) => {
+                let pod = response.headers().get(header::POD);
+                let pod = pod.and_then(|pod| Some(pod.to_str().ok()?.to_owned()));
+                Ok((Box::new(adapt(socket)), pod))
+            }
             Err(tungstenite::Error::Http(response)) => Err(self.refusal(&response)),
             Err(error) => Err(self.unreachable(explain(error))),
         }
@@ -425,17 +444,20 @@ impl Target {
         start: Start,
     ) -> Result<(Box<dyn Socket>, Welcome, Reconnect), ConnectError> {
         let opened = async {
-            let mut socket = self.open(None).await?;
+            let (mut socket, pod) = self.open(None).await?;
             let welcome = self.handshake(&mut socket, &Hello::Start(start)).await?;
-            Ok((socket, welcome))
+            Ok((socket, welcome, pod))
         };
-        let (socket, welcome) = match timeout(CONNECT, opened).await {
+        let (socket, welcome, pod) = match timeout(CONNECT, opened).await {
             Ok(result) => result?,
             Err(_) => return Err(self.unreachable(format!("no answer in {} s", CONNECT.as_secs()))),
         };
         let reconnect = Reconnect {
             target: Arc::new(self.clone()),
-            connection: welcome.connection.clone(),
+            resumed: Resumed {
+                connection: welcome.connection.clone(),
+                pod,
+            },
             key: welcome.key.clone(),
             pause: Duration::ZERO,
         };
@@ -466,10 +488,18 @@ fn explain(error: tungstenite::Error) -> String {
     format!("{error} ({hint})")
 }
 
+/// What a gateway must know of a connection to find its pod.
+#[derive(Clone)]
+struct Resumed {
+    connection: String,
+    /// The pod's name, if there is a gateway.
+    pod: Option<String>,
+}
+
 /// Opens a connection's next socket when the last one broke.
 pub struct Reconnect {
     target: Arc<Target>,
-    connection: String,
+    resumed: Resumed,
     key: String,
     /// How long to wait before the next try.
     pause: Duration,
@@ -485,7 +515,7 @@ impl Dial for Reconnect {
         if connected {
             return None;
         }
-        let (target, connection) = (self.target.clone(), self.connection.clone());
+        let (target, resumed) = (self.target.clone(), self.resumed.clone());
         let pause = self.pause;
         self.pause = (pause * 2).clamp(BACKOFF.0, BACKOFF.1);
         let dial = async move {
@@ -493,8 +523,8 @@ impl Dial for Reconnect {
             if home::is_elsewhere(&target) {
                 return Err(DialError::Refused("the session is in another pod".into()));
             }
-            match timeout(CONNECT / 2, target.open(Some(&connection))).await {
-                Ok(result) => Ok(result?),
+            match timeout(CONNECT / 2, target.open(Some(&resumed))).await {
+                Ok(result) => Ok(result?.0),
                 Err(_) => Err(target.unreachable("no answer").into()),
             }
         };
@@ -542,6 +572,7 @@ mod tests {
             token: None,
             ca: None,
             mediasoup: crate::MEDIASOUP_NPM.to_owned(),
+            moves: false,
         }
     }
 
@@ -580,14 +611,27 @@ mod tests {
     #[test]
     fn a_pod_or_proxy_that_is_busy_is_tried_again() {
         let body = |code| format!(r#"{{"error":{{"code":"{code}","message":"why"}}}}"#);
-        assert!(matches!(
-            answer(503, &body("tooManyConnections")),
-            DialError::Retry(_)
-        ));
+        for code in ["tooManyConnections", "unreachable"] {
+            assert!(matches!(answer(503, &body(code)), DialError::Retry(_)));
+        }
         assert!(matches!(answer(502, "<html>"), DialError::Retry(_)));
         for (status, code) in [(404, "unknownConnection"), (401, "unauthorized")] {
             assert!(matches!(answer(status, &body(code)), DialError::Refused(_)));
         }
+    }
+
+    /// Protects calls from a gateway that does not know where they are.
+    #[test]
+    fn who_resumes_says_the_connection_and_its_pod() {
+        let resumed = Resumed {
+            connection: "c".to_owned(),
+            pod: Some("n1".to_owned()),
+        };
+        let request = target().request(Some(&resumed)).unwrap();
+        assert_eq!(request.headers()[header::CONNECTION], "c");
+        assert_eq!(request.headers()[header::POD], "n1");
+        let request = target().request(None).unwrap();
+        assert!(!request.headers().contains_key(header::POD));
     }
 
     /// Only a pod refuses for good; a proxy that closes says nothing about the connection.

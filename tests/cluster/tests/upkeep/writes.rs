@@ -45,9 +45,8 @@ where
                     // It is awaited below.
                     let _ = listed.take().expect("the watch is not broken").send(());
                 }
-                watcher::Event::Init
-                | watcher::Event::InitApply(_)
-                | watcher::Event::Delete(_) => {}
+                watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Delete(_) => {
+                }
             }
         }
     });
