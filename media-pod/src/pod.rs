@@ -139,6 +139,8 @@ struct State {
     slots: BTreeMap<usize, Slot>,
     connections: HashMap<String, Connection>,
     workers_of: HashMap<String, usize>,
+    /// How many borrow the pod's workers, or are about to.
+    borrowers: usize,
     /// Worker processes that connections have, or will have, for themselves.
     processes: usize,
     /// Members of single applications.
@@ -217,10 +219,11 @@ struct Inner {
     stop: watch::Sender<bool>,
 }
 
-/// A client's right to one worker, given back when dropped.
+/// A client's right to one worker, or to borrow them all; given back when dropped.
 pub struct Reservation {
     pod: Pod,
-    client: String,
+    /// Whose worker it is; none if it borrows.
+    client: Option<String>,
     /// Worker processes that are its own.
     processes: usize,
 }
@@ -240,10 +243,14 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.pod.state();
         state.processes -= self.processes;
-        if let Some(count) = state.workers_of.get_mut(&self.client) {
+        let Some(client) = &self.client else {
+            state.borrowers -= 1;
+            return;
+        };
+        if let Some(count) = state.workers_of.get_mut(client) {
             *count -= 1;
             if *count == 0 {
-                state.workers_of.remove(&self.client);
+                state.workers_of.remove(client);
             }
         }
     }
@@ -261,6 +268,13 @@ pub fn refusal(code: &str, message: impl Into<String>) -> RefusalBody {
         code: code.to_owned(),
         message: message.into(),
     }
+}
+
+fn draining() -> RefusalBody {
+    refusal(
+        "draining",
+        "this pod takes no new workers, as it is about to stop: try another",
+    )
 }
 
 impl Pod {
@@ -412,10 +426,7 @@ impl Pod {
         let mut state = self.state();
         // A session that is here goes on until it is moved: its applications may come back.
         if state.stopping || !of_session && !state.takes_new() {
-            return Err(refusal(
-                "draining",
-                "this pod takes no new workers, as it is about to stop: try another",
-            ));
+            return Err(draining());
         }
         let all: usize = state.workers_of.values().sum();
         let processes = usize::from(mode == Mode::Real);
@@ -446,8 +457,30 @@ impl Pod {
         state.processes += processes;
         Ok(Reservation {
             pod: self.clone(),
-            client: client.to_owned(),
+            client: Some(client.to_owned()),
             processes,
+        })
+    }
+
+    /// Counts one more who borrows the pod's workers: it takes none from anybody.
+    ///
+    /// # Errors
+    /// The pod is being emptied, or there are as many as connections at once.
+    pub fn reserve_lending(&self) -> Result<Reservation, RefusalBody> {
+        let most = self.config().max_connections;
+        let mut state = self.state();
+        if !state.takes_new() {
+            return Err(draining());
+        }
+        if state.borrowers >= most {
+            let message = format!("{most} borrow this pod's workers already (--max-connections)");
+            return Err(refusal("tooManyConnections", message));
+        }
+        state.borrowers += 1;
+        Ok(Reservation {
+            pod: self.clone(),
+            client: None,
+            processes: 0,
         })
     }
 
@@ -539,7 +572,7 @@ impl Pod {
     /// Whether no application has, or is about to get, a worker.
     pub fn is_unused(&self) -> bool {
         let state = self.state();
-        state.connections.is_empty() && state.workers_of.is_empty()
+        state.connections.is_empty() && state.workers_of.is_empty() && state.borrowers == 0
     }
 
     /// How many connections there are.

@@ -175,12 +175,12 @@ fn admit(
     let subject = claims.as_ref().and_then(|claims| claims.sub.clone());
     let client = subject.unwrap_or_else(|| peer.ip().to_string());
     let limit = claims.and_then(|claims| claims.limits.workers);
-    let mode = match wish.kind {
-        Kind::Worker(mode) => mode,
-        Kind::Members => Mode::Virtual,
+    let reservation = match wish.kind {
+        Kind::Worker(mode) => pod.reserve(&client, limit, mode, session.is_some())?,
+        Kind::Members => pod.reserve_lending()?,
     };
     Ok(Admission::New {
-        reservation: pod.reserve(&client, limit, mode, session.is_some())?,
+        reservation,
         mediasoup: mediasoup.to_owned(),
         kind: wish.kind,
         session,
