@@ -15,18 +15,24 @@ enum Fault {
     PowerCut,
     NodeCut,
     KilledWithOperator,
+    GoneWithOperator,
 }
 
 /// Of each so many, in this order: what a power cut leaves on one node the next ones spread again.
-const FAULTS: [(Fault, &str, u32); 5] = [
-    (Fault::Deleted, "media pod deleted with grace", 8),
+const FAULTS: [(Fault, &str, u32); 6] = [
+    (Fault::Deleted, "media pod deleted with grace", 9),
     (Fault::PowerCut, "node loses power", 4),
-    (Fault::Killed, "media pod kill -9", 8),
-    (Fault::NodeCut, "node cut off, and healed", 5),
+    (Fault::Killed, "media pod kill -9", 9),
+    (Fault::NodeCut, "node cut off, and healed", 4),
     (
         Fault::KilledWithOperator,
         "operator and media pod kill -9",
-        6,
+        3,
+    ),
+    (
+        Fault::GoneWithOperator,
+        "operator kill -9, media pod gone",
+        3,
     ),
 ];
 
@@ -86,6 +92,10 @@ async fn strike(drill: &mut Drill<'_>, fault: Fault) -> Duration {
             drill.replicas.kill_leader().await;
             kill(world, &home).await;
         }
+        Fault::GoneWithOperator => {
+            drill.replicas.kill_leader().await;
+            world.sweep(std::slice::from_ref(&home)).await;
+        }
     }
     let next = before.generation.unwrap() + 1;
     world.active(&session, next).await;
@@ -95,7 +105,7 @@ async fn strike(drill: &mut Drill<'_>, fault: Fault) -> Duration {
         "{fault:?}: {home} → {:?} after {took:?} ({:?})",
         after.home_pod, after.last_reason
     );
-    // The kubelet may have begun the pod anew before anybody saw that it was gone.
+    // The kubelet may have begun its container anew before anybody saw that it was gone.
     let begun_anew = after.last_reason.as_deref() == Some("SessionMissing");
     assert!(begun_anew || after.home_pod.as_ref() != Some(&home));
     match fault {
@@ -115,7 +125,7 @@ async fn strike(drill: &mut Drill<'_>, fault: Fault) -> Duration {
             .await;
             world.sweep(&hit).await;
         }
-        Fault::KilledWithOperator => {
+        Fault::KilledWithOperator | Fault::GoneWithOperator => {
             drill.replicas.complete();
             world.sweep(&[home]).await;
         }

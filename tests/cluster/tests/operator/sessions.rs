@@ -1,12 +1,12 @@
 //! Sessions: quickly there, many at once, gone when they are deleted.
 
 use crate::world::{World, percentile, until, with_operator};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Node, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use mafalda_operator::crd::Phase;
 use mafalda_operator::pod_api::{Access, Client as Pods};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -182,6 +182,7 @@ fn an_unknown_address_fails_closed() {
         "pool": {"min": 1, "max": 1, "spare": 0},
     });
     with_operator("closed", spec, async |world| {
+        annotate_nodes(world, json!(null)).await;
         until("the condition says it", async || {
             let found = world.condition("AddressResolved").await;
             found == Some(("False".to_owned(), "AddressUnknown".to_owned()))
@@ -192,17 +193,19 @@ fn an_unknown_address_fails_closed() {
             world.status("stage").await.last_reason.as_deref() == Some("AddressUnknown")
         })
         .await;
-        let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(world.client.clone());
-        for node in nodes.list(&ListParams::default()).await.unwrap() {
-            let patch = json!({"metadata": {"annotations": {"example.com/ip": "192.0.2.7"}}});
-            let name = node.metadata.name.unwrap();
-            let parameters = PatchParams::default();
-            nodes
-                .patch(&name, &parameters, &Patch::Merge(patch))
-                .await
-                .unwrap();
-        }
+        annotate_nodes(world, json!("192.0.2.7")).await;
         let took = world.active("stage", 1).await;
         println!("Active {took:?} after the address came");
     });
+}
+
+/// Writes an address on all nodes, or takes it from them.
+async fn annotate_nodes(world: &World, address: Value) {
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"example.com/ip": address}}}));
+    for node in nodes.list(&ListParams::default()).await.unwrap() {
+        let name = node.metadata.name.unwrap();
+        let parameters = PatchParams::default();
+        nodes.patch(&name, &parameters, &patch).await.unwrap();
+    }
 }

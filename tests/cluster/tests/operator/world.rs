@@ -1,7 +1,7 @@
 //! A cluster of two nodes with an operator, and what tests do with it.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use mafalda_e2e::{Cluster, Operator, apply_crds, load_media_pod};
@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Far more than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Far more than anything here takes. Kubernetes' own controllers take a minute to hear an API server
+/// that came back.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The Lease that the operator's replicas agree by.
 pub const LEASE: &str = "mafalda-operator";
@@ -91,6 +92,11 @@ impl World {
             .create(&PostParams::default(), &namespace)
             .await
             .unwrap();
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
+        until("the namespace takes pods", async || {
+            accounts.get_opt("default").await.unwrap().is_some()
+        })
+        .await;
         let world = Self {
             clusters: Api::namespaced(client.clone(), name),
             sessions: Api::namespaced(client.clone(), name),
