@@ -115,6 +115,8 @@ impl Forward {
             .args(["--namespace", &world.namespace])
             .args(["port-forward", "service/conference", ":3000"])
             .stdout(Stdio::piped())
+            // It complains of each browser that closes its connection.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();
