@@ -24,6 +24,9 @@ pub const DRAIN: &str = "mafalda.dev/drain";
 pub const DRAIN_REQUESTED: &str = "mafalda.dev/drain-requested";
 /// Annotation that the cluster autoscaler reads.
 pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+/// Annotation of a media pod: which keys and certificate its Secrets had. The kubelet brings a changed
+/// Secret to a pod at once when the pod changes too, and within a minute or so otherwise.
+pub const SECRETS: &str = "mafalda.dev/secrets";
 /// Annotation of a Secret that is made anew: from when on, in seconds since 1970.
 pub const RENEW_AT: &str = "mafalda.dev/renew-at";
 

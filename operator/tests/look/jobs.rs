@@ -110,6 +110,31 @@ fn a_pod_in_use_is_marked() {
     assert_eq!(words(&jobs), ["mark talk-0"]);
 }
 
+/// Protects who holds a token of a new key: a pod is touched when its Secrets have changed, so that
+/// the kubelet brings them at once, and not when nothing is known of them.
+#[test]
+fn a_pod_gets_other_keys_at_once() {
+    let marked = json!({"metadata": {"annotations": {"mafalda.dev/secrets": "old"}}});
+    let mut scene = Scene::simple();
+    scene.pod("talk-0", marked);
+    scene.says("talk-0", 0, json!({}));
+    for (secrets, due) in [("old", false), ("", false), ("new", true)] {
+        scene.secrets = secrets;
+        let (_, jobs) = scene.turn();
+        assert_eq!(
+            words(&jobs) == ["mark talk-0"],
+            due,
+            "{secrets:?}: {jobs:?}"
+        );
+        if let Some(Job::MarkPod { patch, .. }) = jobs.first() {
+            assert_eq!(
+                patch["metadata"]["annotations"]["mafalda.dev/secrets"],
+                "new"
+            );
+        }
+    }
+}
+
 /// Protects drains: the pod is told, and told otherwise, until it says so itself.
 #[test]
 fn a_pod_is_told_of_its_drain() {
