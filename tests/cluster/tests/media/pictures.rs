@@ -2,13 +2,17 @@
 //! with browsers outside the nodes.
 
 use crate::world::{World, on_cluster, until};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use mafalda_e2e::Cluster;
+use mafalda_operator::pod_api::{Access, Client as Pods};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What everybody goes through from `helm install` to the first media pod.
@@ -99,6 +103,8 @@ impl Hands<'_> {
 /// `kubectl port-forward` to the conference: browsers give a camera to localhost.
 struct Forward {
     process: Child,
+    /// It has more to say, and ends when nobody listens.
+    _said: BufReader<ChildStdout>,
     url: String,
 }
 
@@ -109,16 +115,22 @@ impl Forward {
             .args(["--namespace", &world.namespace])
             .args(["port-forward", "service/conference", ":3000"])
             .stdout(Stdio::piped())
+            // It complains of each browser that closes its connection.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         let address = line
             .split_whitespace()
             .find(|word| word.starts_with("127.0.0.1:"));
         let url = format!("http://{}", address.expect(&line));
-        Self { process, url }
+        Self {
+            process,
+            _said: said,
+            url,
+        }
     }
 }
 
@@ -152,6 +164,26 @@ fn look(world: &World) -> Seen {
     let seen: Seen = serde_json::from_str(&seen).unwrap();
     assert!(seen.ada.frames_decoded >= 10 && seen.grace.frames_decoded >= 10);
     seen
+}
+
+/// How many workers of applications the session's home has.
+async fn connections(world: &World) -> usize {
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+    let text = async |name: &str, key: &str| {
+        let data = secrets.get(name).await.unwrap().data.unwrap();
+        String::from_utf8(data[key].0.clone()).unwrap()
+    };
+    let key = text("mafalda-token-key", "private.pem").await;
+    let authority = text("mafalda-ca", "ca.crt").await;
+    let pods = Pods::new(Arc::new(Access::new("mafalda", &key, &authority).unwrap()));
+    let home = world.status("stage").await.home_pod.unwrap();
+    let ip = world.pods.get(&home).await.unwrap().status.unwrap().pod_ip;
+    let report = pods.status(ip.unwrap().parse().unwrap()).await.unwrap();
+    let stage = report
+        .sessions
+        .iter()
+        .find(|session| session.name == "stage");
+    stage.map_or(0, |stage| stage.connections as usize)
 }
 
 /// The address of the node of the session's home, and the media port there.
@@ -232,7 +264,6 @@ fn people_see_each_other_through_the_nodes_ports() {
                         .to_string()
                 && session["PHASE"] == "Active"
                 && Some(&session["HOME"]) == status.home_pod.as_ref()
-                && session["PARTICIPANTS"] == "1"
         })
         .await;
         println!("{}", user.kubectl(&["get", "mafaldacluster,session"]));
@@ -243,7 +274,7 @@ fn people_see_each_other_through_the_nodes_ports() {
         world.active("stage", 2).await;
         let active = begun.elapsed();
         until("the application is there", async || {
-            user.row("session/stage")["PARTICIPANTS"] == "1"
+            connections(world).await == 1
         })
         .await;
         println!(

@@ -153,7 +153,13 @@ fn no_call_ends_before_the_deadline_of_an_upgrade() {
                 (format!("{} packets, none lost", last.received), of_long)
             } else {
                 let of_short = ends_in_time(world, round, calls, &short).await;
-                (of_short, is_moved(round, &long, since, died).await)
+                let of_long = is_moved(round, &long, since, died).await;
+                // The application may be there before the Session's status says so.
+                until("the status says where", async || {
+                    home(world, "long").await != pod
+                })
+                .await;
+                (of_short, of_long)
             };
             println!("| {round} | {of_short} | {of_long} |");
         }
