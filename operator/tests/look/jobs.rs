@@ -98,9 +98,16 @@ fn a_pod_gets_other_keys_at_once() {
     for (secrets, due) in [("old", false), ("", false), ("new", true)] {
         scene.secrets = secrets;
         let (_, jobs) = scene.turn();
-        assert_eq!(words(&jobs) == ["mark talk-0"], due, "{secrets:?}: {jobs:?}");
+        assert_eq!(
+            words(&jobs) == ["mark talk-0"],
+            due,
+            "{secrets:?}: {jobs:?}"
+        );
         if let Some(Job::MarkPod { patch, .. }) = jobs.first() {
-            assert_eq!(patch["metadata"]["annotations"]["mafalda.dev/secrets"], "new");
+            assert_eq!(
+                patch["metadata"]["annotations"]["mafalda.dev/secrets"],
+                "new"
+            );
         }
     }
 }

@@ -63,9 +63,8 @@ pub async fn access(world: &World, cluster: &str) -> Access {
 pub async fn addresses(world: &World) -> Vec<IpAddr> {
     let talk = ListParams::default().labels("mafalda.dev/cluster=talk");
     let pods = world.pods.list(&talk).await.unwrap();
-    let address = |pod: &k8s_openapi::api::core::v1::Pod| {
-        pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
-    };
+    let address =
+        |pod: &k8s_openapi::api::core::v1::Pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok();
     pods.iter().filter_map(address).collect()
 }
 
@@ -122,6 +121,13 @@ pub async fn ask(
 
 /// Whether a pod lets that token read its status.
 pub async fn lets_in(pod: IpAddr, access: &Arc<Access>, token: &str) -> bool {
-    let asked = ask(pod, access, Method::GET, "/v1/status", Some(token), json!(null));
+    let asked = ask(
+        pod,
+        access,
+        Method::GET,
+        "/v1/status",
+        Some(token),
+        json!(null),
+    );
     matches!(asked.await, Ok((200, _)))
 }

@@ -84,8 +84,14 @@ fn who_may_not_is_refused() {
             ("garbage", Some("garbage".to_owned())),
             ("expired", Some(sign(&key, &expired))),
             ("for another cluster", Some(sign(&key, &elsewhere))),
-            ("of another cluster's key", Some(sign(&others, &claims(Role::App)))),
-            ("of a key of nobody", Some(sign(&forged, &claims(Role::Operator)))),
+            (
+                "of another cluster's key",
+                Some(sign(&others, &claims(Role::App))),
+            ),
+            (
+                "of a key of nobody",
+                Some(sign(&forged, &claims(Role::Operator))),
+            ),
         ] {
             let (status, code) = status(token).await;
             assert_eq!((status, code.as_str()), (401, "unauthorized"), "{what}");

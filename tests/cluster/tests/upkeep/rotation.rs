@@ -176,7 +176,10 @@ fn keys_and_certificates_are_replaced_under_a_call() {
         assert_eq!(world.status("stage").await.generation, Some(1));
         let gap = calls.longest_gap(before);
         let last = calls.stop().await;
-        println!("{} packets, {} lost, longest gap {gap:?}", last.sent, last.lost);
+        println!(
+            "{} packets, {} lost, longest gap {gap:?}",
+            last.sent, last.lost
+        );
         assert_eq!(last.lost, 0);
         assert!(gap < Duration::from_secs(1), "{gap:?}");
     });
