@@ -46,11 +46,11 @@ fn numbers() -> (u32, usize) {
     (pods.parse().unwrap(), sessions.parse().unwrap())
 }
 
-/// What the operator may take at that size: 200 MB and 5 % of a core for a thousand pods and ten
-/// thousand Sessions, and what a program needs that has nothing to do for none.
+/// What the operator may take at that size, in MB and in percent of a core when idle: 200 and 5 for a
+/// thousand pods and ten thousand Sessions; for none what a program needs that has nothing to do.
 fn goals(pods: u32, sessions: usize) -> (u64, f64) {
     let size = (f64::from(pods) / 1000.0).max(sessions as f64 / 10_000.0);
-    ((40.0 + 160.0 * size) as u64, 0.5 + 4.5 * size)
+    ((40.0 + 160.0 * size) as u64, 1.5 + 3.5 * size)
 }
 
 /// When each Session was seen to be Active.

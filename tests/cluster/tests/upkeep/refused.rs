@@ -73,8 +73,12 @@ fn who_may_not_is_refused() {
             ..claims(Role::App)
         };
         let forged = generate_keys().unwrap().private;
-        let status = |token| ask(pod, &ours, Method::GET, "/v1/status", token, json!(null));
-        assert_eq!(status(Some(good.as_str())).await.unwrap().0, 200);
+        let status = async |token: Option<String>| {
+            let token = token.as_deref();
+            let asked = ask(pod, &ours, Method::GET, "/v1/status", token, json!(null));
+            asked.await.unwrap()
+        };
+        assert_eq!(status(Some(good)).await.0, 200);
         for (what, token) in [
             ("none", None),
             ("garbage", Some("garbage".to_owned())),
@@ -89,25 +93,27 @@ fn who_may_not_is_refused() {
                 Some(sign(&forged, &claims(Role::Operator))),
             ),
         ] {
-            let (status, code) = status(token.as_deref()).await.unwrap();
+            let (status, code) = status(token).await;
             assert_eq!((status, code.as_str()), (401, "unauthorized"), "{what}");
         }
 
         // An application, and a participant, may less than the operator.
-        let put = |token, generation: u64| {
+        let put = async |token: &str, generation: u64| {
             let body = json!({"generation": generation});
-            ask(pod, &ours, Method::PUT, "/v1/sessions/stage", token, body)
+            let path = "/v1/sessions/stage";
+            let asked = ask(pod, &ours, Method::PUT, path, Some(token), body);
+            asked.await.unwrap()
         };
         for role in [Role::Participant, Role::App, Role::Monitor] {
             let token = sign(&key, &claims(role));
-            let (status, code) = put(Some(token.as_str()), 9).await.unwrap();
+            let (status, code) = put(&token, 9).await;
             assert_eq!((status, code.as_str()), (403, "forbidden"), "{role:?}");
         }
 
         // A generation that is behind, whoever asks.
         let operator = sign(&key, &claims(Role::Operator));
-        assert_eq!(put(Some(operator.as_str()), 7).await.unwrap().0, 201);
-        let (status, code) = put(Some(operator.as_str()), 6).await.unwrap();
+        assert_eq!(put(&operator, 7).await.0, 201);
+        let (status, code) = put(&operator, 6).await;
         assert_eq!((status, code.as_str()), (409, "olderGeneration"));
 
         // Another cluster's operator does not take this pod for one of its own, nor is it taken for ours.
