@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
+use crate::lending::Grant;
 use crate::members::{Kept, Members, VirtualId, keep};
 use crate::metrics::Metrics;
 use crate::sessions::{Session, SessionError, Sessions, Wanted};
@@ -11,6 +12,7 @@ use mafalda_link::{MEDIASOUP_NPM, RefusalBody};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -44,6 +46,8 @@ pub enum Place {
     Worker(usize),
     /// A virtual worker.
     Virtual(VirtualId),
+    /// The pod's workers as members, for virtual workers elsewhere.
+    Lent(VirtualId),
 }
 
 impl fmt::Display for Place {
@@ -51,6 +55,7 @@ impl fmt::Display for Place {
         match self {
             Self::Worker(slot) => slot.fmt(formatter),
             Self::Virtual(id) => write!(formatter, "virtual-{}", id.0),
+            Self::Lent(id) => write!(formatter, "lent-{}", id.0),
         }
     }
 }
@@ -244,6 +249,12 @@ impl Drop for Reservation {
     }
 }
 
+/// Where the numbers of this process's virtual workers begin: other pods that borrow the same workers
+/// have others. They stay below what JSON's readers take for whole numbers.
+fn first_virtual_id() -> u64 {
+    u64::from(RandomState::new().hash_one(std::process::id()) as u32) << 16
+}
+
 /// Makes a refusal of a word for programs and a sentence for people.
 pub fn refusal(code: &str, message: impl Into<String>) -> RefusalBody {
     RefusalBody {
@@ -260,7 +271,7 @@ impl Pod {
             metrics: Metrics::default(),
             state: Mutex::default(),
             members: Arc::new(Members::new(true)),
-            virtual_ids: AtomicU64::new(0),
+            virtual_ids: AtomicU64::new(first_virtual_id()),
             changes: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         }))
@@ -308,6 +319,7 @@ impl Pod {
 
     /// Starts the workers that are kept running.
     pub fn start_workers(&self) {
+        self.members().agree(self.config().listen_infos);
         for index in 0..self.config().workers {
             match self.config().mode {
                 Mode::Real => self.add_slot(&mut self.state(), index, true),
@@ -601,6 +613,9 @@ impl Pod {
             let places: Vec<Place> = of_session.map(|connection| connection.place).collect();
             (ended, places)
         };
+        self.members()
+            .peers()
+            .lend_to_session(name, Grant::default());
         tracing::info!(
             session = name,
             generation = ended.generation,

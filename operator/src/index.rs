@@ -6,12 +6,14 @@ use futures_util::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -99,6 +101,22 @@ impl Index {
     }
 }
 
+/// How long a watch that broke waits before it begins anew, each time: kube's own waits would grow to
+/// half a minute, in which an API server that has come back is not heard.
+struct Again;
+
+impl Iterator for Again {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+}
+
+impl Backoff for Again {
+    fn reset(&mut self) {}
+}
+
 fn is_of(object: &impl ResourceExt, namespace: &str, cluster: &str) -> bool {
     object.meta().namespace.as_deref() == Some(namespace)
         && object
@@ -129,7 +147,7 @@ where
 {
     let (reader, writer) = store();
     let stream = watcher(api, config)
-        .default_backoff()
+        .backoff(Again)
         .modify(|object| {
             // Nobody reads it, and it is half of the memory.
             object.managed_fields_mut().clear();

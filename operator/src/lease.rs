@@ -9,13 +9,14 @@ use kube::{Api, Client};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a Lease that nobody renews is respected. With [`RETRY`] it is how long it takes at most
-/// until another replica works: 14 s.
-const LIFE: Duration = Duration::from_secs(12);
+/// How long a Lease that nobody renews is respected. With two times [`RETRY`] it is how long it takes
+/// at most until another replica works: 8 s, so that a session whose pod dies together with the
+/// operator is elsewhere within 10.
+const LIFE: Duration = Duration::from_secs(6);
 /// How long after it was renewed last the holder stops: before another may begin.
-const GIVE_UP: Duration = Duration::from_secs(10);
+const GIVE_UP: Duration = Duration::from_secs(5);
 /// How often it is renewed, and tried for.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A replica that wants the Lease.
 pub struct Candidate {

@@ -10,10 +10,13 @@ use crate::pod_api::{Heard, report};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::ResourceExt;
 use mafalda_plan as plan;
-use mafalda_plan::{Generation, Hosted, Observed, PodPhase, SessionName, SessionPhase};
-use std::collections::{BTreeMap, HashMap};
+use mafalda_plan::{Generation, Hosted, Observed, PodPhase, SessionName, SessionPhase, State};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What a connection to a pod takes, with many others at the same time.
+const FIRST_WORD: Duration = Duration::from_millis(10);
 
 const REGION: &str = "topology.kubernetes.io/region";
 
@@ -30,6 +33,10 @@ pub struct Look<'a> {
     pub services: &'a HashMap<String, Arc<Service>>,
     /// What its pods said, by their uid.
     pub heard: &'a HashMap<String, Heard>,
+    /// Which keys and certificate its Secrets have.
+    pub secrets: &'a str,
+    /// Its pods whose hosts say that nobody listens there, by their uid.
+    pub refusing: &'a HashSet<String>,
     pub timing: plan::Timing,
     pub now: Duration,
 }
@@ -55,6 +62,11 @@ impl Look<'_> {
         let node = self.node_of(pod).map(Arc::as_ref);
         let service = self.services.get(&pod.name_any()).map(Arc::as_ref);
         address::resolve(&self.cluster.spec, pod, node, service)
+    }
+
+    /// Whether the pod was told its address before the cluster's exposure changed: it keeps it.
+    pub fn is_of_before(&self, pod: &Pod) -> bool {
+        started(pod).is_some() && !manifest::is_exposed_as(&self.cluster.spec, pod)
     }
 
     /// What the pod said, if it is the one that said it.
@@ -93,7 +105,7 @@ impl Look<'_> {
             .map(|(session, seat)| {
                 let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
                 let heard = home.and_then(|home| self.heard_of(home));
-                self.session(session, seat, heard, &observed.pods)
+                self.session(session, seat, heard, &observed)
             })
             .collect();
         observed
@@ -119,7 +131,7 @@ impl Look<'_> {
 
     /// The Sessions that are decided on, each with its seat.
     fn meet_sessions<'s>(&'s self, book: &mut Book) -> Vec<(&'s Arc<Session>, Seat)> {
-        let running: std::collections::HashSet<&str> = self
+        let running: HashSet<&str> = self
             .heard
             .values()
             .flat_map(|heard| heard.report.sessions.iter())
@@ -144,7 +156,7 @@ impl Look<'_> {
         session: &Session,
         seat: &Seat,
         home: Option<&Heard>,
-        pods: &[plan::Pod],
+        observed: &Observed,
     ) -> plan::Session {
         let spec = &session.spec;
         let seconds = |seconds: Option<u32>| seconds.map(|s| Duration::from_secs(s.into()));
@@ -153,9 +165,10 @@ impl Look<'_> {
             labels
                 .iter()
                 .all(|(key, value)| pod.node_labels.get(key) == Some(value))
+                && pod.state(&observed.cluster, self.now) == State::Available
         };
-        // A hint, not a condition: what no pod can fulfil is not asked for.
-        let wanted = if !labels.is_empty() && pods.iter().any(has) {
+        // A hint, not a condition: what no pod that takes sessions can fulfil is not asked for.
+        let wanted = if !labels.is_empty() && observed.pods.iter().any(has) {
             labels.clone()
         } else {
             BTreeMap::new()
@@ -225,22 +238,40 @@ impl Look<'_> {
             created: note.created,
             terminating_since: terminating_since(pod, note),
             ready_since: view.ready_since,
-            address_known: addresses.is_ok(),
+            address_known: addresses.is_ok() || self.is_of_before(pod),
             drain_requested: cordoned || requested,
             drain: note.drain,
             restored_at: note.restored_at,
             suspect: note.suspect,
+            down: view.down,
             last_seen: view.last_seen,
             sessions: view.sessions,
             anonymous: view.anonymous,
         }
     }
 
+    /// Whether a pod that answered then is known to be dead now: its host says so, or Kubernetes,
+    /// which is late to learn that a container runs again: who answers, lives.
+    fn is_down(&self, pod: &Pod, seen: Duration) -> bool {
+        let refuses = pod.metadata.uid.as_ref();
+        let refuses = refuses.is_some_and(|uid| self.refusing.contains(uid));
+        let missed = self.now.saturating_sub(seen) >= self.timing.poll_interval * 2;
+        refuses || (missed && started(pod).is_none())
+    }
+
+    /// What an operator that begins needs until all its pods can be heard: a connection to each.
+    fn first_words(&self) -> Duration {
+        FIRST_WORD * u32::try_from(self.pods.len()).unwrap_or(u32::MAX)
+    }
+
     /// How the pod itself is.
     fn view(&self, book: &Book, pod: &Pod, unknown: Option<&Unknown>) -> View {
         let started = started(pod);
         match (self.heard_of(pod), started, unknown) {
-            (Some(heard), ..) => View::heard(heard, started),
+            (Some(heard), ..) => View {
+                down: self.is_down(pod, heard.last_seen),
+                ..View::heard(heard, started)
+            },
             // It waits for an address that does not come: the plan knows such pods as ready.
             (None, None, Some(Unknown::Missing(_))) => View {
                 ready_since: Some(self.now),
@@ -251,7 +282,8 @@ impl Look<'_> {
             // believed.
             (None, Some(started), _) if started < book.since => View {
                 ready_since: Some(started),
-                last_seen: Some(book.since),
+                down: self.is_down(pod, book.since),
+                last_seen: Some(self.now.min(book.since + self.first_words())),
                 sessions: hosted(book, pod),
                 ..View::silent(workers_of(pod))
             },
@@ -278,6 +310,7 @@ impl Look<'_> {
             drain: note.drain,
             restored_at: note.restored_at,
             suspect: note.suspect,
+            down: false,
             last_seen: None,
             sessions: Vec::new(),
             anonymous: 0,
@@ -290,6 +323,7 @@ struct View {
     mediasoup: Option<plan::MediasoupVersion>,
     cpu: Vec<f64>,
     ready_since: Option<Duration>,
+    down: bool,
     last_seen: Option<Duration>,
     sessions: Vec<Hosted>,
     anonymous: u32,
@@ -301,6 +335,7 @@ impl View {
             mediasoup: None,
             cpu: vec![0.0; workers],
             ready_since: None,
+            down: false,
             last_seen: None,
             sessions: Vec::new(),
             anonymous: 0,
@@ -321,6 +356,7 @@ impl View {
             ready_since: heard
                 .ready_since
                 .map(|since| since.min(started.unwrap_or(since))),
+            down: false,
             last_seen: Some(heard.last_seen),
             sessions: report.sessions.iter().map(hosted).collect(),
             anonymous: report.anonymous(),

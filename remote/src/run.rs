@@ -5,7 +5,7 @@ use crate::application::{FromApplication, Outbox, ToApplication, messages};
 use crate::border::{Requests, Responses};
 use crate::local::Local;
 use crate::workers::{self, Running};
-use mafalda_link::client::{ClientError, Reconnect, Target, pod_gone, start};
+use mafalda_link::client::{self, ClientError, Reconnect, pod_gone, start};
 use mafalda_link::{End, Exit, Frame, Socket, Source, Timing, Welcome, drive};
 use std::future::{pending, poll_fn};
 use std::io::{self, Write};
@@ -96,8 +96,7 @@ async fn connect(
     requests: Requests,
     outbox: Outbox,
 ) -> Result<Exit, ClientError> {
-    let target = Target::from_env(version)?;
-    let (mut socket, welcome, reconnect) = target.connect(start(arguments)).await?;
+    let (mut socket, welcome, reconnect) = client::connect(&version, start(arguments)).await?;
     let local = Local::offered(&mut socket, &welcome, outbox.clone())
         .await
         .map_err(ClientError::Broken)?;
@@ -164,6 +163,6 @@ fn deliver(frame: &Frame, responses: &mut Responses) {
         Frame::Stdout(text) => _ = io::stdout().write_all(text),
         Frame::Stderr(text) => _ = io::stderr().write_all(text),
         // The end is the connection's result; the others were refused.
-        Frame::Exit(_) | Frame::Signal(_) | Frame::RequestsEnd => {}
+        Frame::Exit(_) | Frame::Signal(_) | Frame::RequestsEnd | Frame::Lending(_) => {}
     }
 }

@@ -166,6 +166,7 @@ fn starting(name: PodName, cluster: &Cluster, now: Duration) -> Pod {
         drain: None,
         restored_at: None,
         suspect: false,
+        down: false,
         last_seen: None,
         sessions: Vec::new(),
         anonymous: 0,

@@ -36,6 +36,9 @@ pub struct Pod {
     pub restored_at: Option<Duration>,
     /// It was marked as suspect.
     pub suspect: bool,
+    /// Known to be dead, and not only silent: its machine says that nobody listens there, or
+    /// Kubernetes that its container does not run. Of a pod that never answered it says nothing.
+    pub down: bool,
     /// When it answered last. `None`: never. For a pod that was there before the operator, not
     /// before the operator's start.
     pub last_seen: Option<Duration>,
@@ -107,7 +110,7 @@ pub enum State {
     Cordoned,
     Draining,
     Terminating,
-    /// Silent.
+    /// Silent or down.
     Suspect,
     Failed,
 }
@@ -127,7 +130,7 @@ impl Pod {
     pub fn state(&self, cluster: &Cluster, now: Duration) -> State {
         let silent = self
             .silence(now)
-            .is_some_and(|silence| silence >= cluster.timing.suspect());
+            .is_some_and(|silence| self.down || silence >= cluster.timing.suspect());
         match (self.phase, self.drain, self.ready_since) {
             (PodPhase::Failed, _, _) => State::Failed,
             _ if silent => State::Suspect,

@@ -39,6 +39,8 @@ pub enum Reason {
     PodFailed,
     /// It did not answer three polls.
     PodSilent { silence: Duration },
+    /// Nobody listens in it any more.
+    PodDown,
     /// So many pods are silent at once that it may be the operator that is cut off.
     ManyPodsSilent { silent: u32, pods: u32 },
     /// It was silent for so long that another took its place.
@@ -95,6 +97,7 @@ impl Reason {
             Self::RequestWithdrawn => "RequestWithdrawn",
             Self::PodFailed => "PodFailed",
             Self::PodSilent { .. } => "PodSilent",
+            Self::PodDown => "PodDown",
             Self::ManyPodsSilent { .. } => "ManyPodsSilent",
             Self::PodLost { .. } => "PodLost",
             Self::PodAnswers => "PodAnswers",
@@ -149,6 +152,7 @@ impl fmt::Display for Reason {
             Self::PodSilent { silence } => {
                 write!(f, "the pod has not answered for {} s", silence.as_secs())
             }
+            Self::PodDown => f.write_str("nobody listens in the pod any more"),
             Self::ManyPodsSilent { silent, pods } => write!(
                 f,
                 "{silent} of {pods} pods do not answer: the operator may be cut off, sessions stay"

@@ -139,9 +139,10 @@ impl<'a> World<'a> {
         !matches!(candidate.state, State::Suspect | State::Failed)
     }
 
-    /// Whether the pod is silent, and that says something of it.
+    /// Whether the pod is down, or silent and that says something of it.
     pub fn is_lost(&self, candidate: &Candidate<'_>) -> bool {
-        candidate.state == State::Suspect && (!candidate.running || !self.held)
+        let certain = !candidate.running || candidate.pod.down;
+        candidate.state == State::Suspect && (certain || !self.held)
     }
 
     /// Whether the last session of a pod that is to go has to leave now.

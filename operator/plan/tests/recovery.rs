@@ -118,6 +118,74 @@ fn when_most_pods_are_silent_it_is_the_operator() {
     );
 }
 
+/// Protects the calls of a machine that lost power from the doubt whether it is the operator: its
+/// other nodes answer.
+#[test]
+fn a_dark_node_with_most_pods_is_not_the_operator() {
+    let mut home = pod(0, 0.3);
+    let session = on("a", &mut home);
+    let mut lost = observed(
+        vec![home, pod(1, 0.0), pod(2, 0.0), pod(3, 0.0)],
+        vec![session],
+    );
+    lost.cluster.pool.min = 4;
+    lost.pods[3].node = Some("other".into());
+    for pod in &mut lost.pods[..3] {
+        pod.last_seen = Some(NOW - s(3));
+    }
+    let moved = "move a from c-0 to c-3 as 2: HomeSilent".to_owned();
+    assert!(planned(lost.clone()).contains(&moved));
+    lost.pods[2].node = Some("third".into());
+    let notes = planned(lost);
+    assert!(!notes.contains(&moved), "two of three nodes: {notes:?}");
+}
+
+/// Protects calls from a doubt that there is none of: what refuses connections is dead, however many
+/// others are silent.
+#[test]
+fn what_is_down_is_no_silence() {
+    let many = |silent: usize, down: usize| {
+        let mut home = pod(0, 0.3);
+        let session = on("a", &mut home);
+        let mut pods = vec![home];
+        pods.extend((1..7).map(|ordinal| pod(ordinal, 0.0)));
+        for pod in &mut pods[..down] {
+            pod.down = true;
+        }
+        for pod in &mut pods[down..down + silent] {
+            pod.last_seen = Some(NOW - s(9));
+        }
+        for (pod, node) in pods.iter_mut().zip(0..) {
+            pod.node = Some(format!("n{node}").into());
+            pod.ready_since = Some(NOW - s(100));
+        }
+        let mut many = observed(pods, vec![session]);
+        many.cluster.pool.min = 1;
+        planned(many)
+    };
+    let moves_a = |note: &String| note.starts_with("move a from c-0 to ");
+    for (silent, down, moves) in [(0, 1, true), (0, 6, true), (5, 1, true), (6, 0, false)] {
+        let notes = many(silent, down);
+        assert_eq!(
+            notes.iter().any(moves_a),
+            moves,
+            "{silent} {down}: {notes:?}"
+        );
+    }
+    assert!(many(0, 1).contains(&"suspect c-0: PodDown".to_owned()));
+    assert!(many(5, 1).contains(&"suspect c-1: ManyPodsSilent".to_owned()));
+}
+
+/// Protects a pod that starts: nobody listens in it yet.
+#[test]
+fn what_never_answered_is_not_down() {
+    let mut starts = pair();
+    starts.pods[1].last_seen = None;
+    starts.pods[1].ready_since = None;
+    starts.pods[1].down = true;
+    assert_eq!(planned(starts), NOTHING);
+}
+
 #[test]
 fn a_pod_that_comes_back_is_fenced() {
     let mut back = pair();

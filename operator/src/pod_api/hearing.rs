@@ -1,7 +1,7 @@
 //! What was heard of each media pod, and when.
 
 use super::report::Report;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -20,15 +20,21 @@ pub struct Heard {
 /// What all pods of a cluster said, by their uid.
 #[derive(Clone, Default)]
 pub struct Hearing {
-    pods: Arc<Mutex<HashMap<String, Heard>>>,
+    pods: Arc<Mutex<Pods>>,
     news: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Pods {
+    heard: HashMap<String, Heard>,
+    refusing: HashSet<String>,
 }
 
 impl Hearing {
     /// Notes a report. Who waits for [`Hearing::news`] learns of it, unless it is of load alone.
     pub fn report(&self, uid: &str, report: Report, now: Duration) {
         let mut pods = self.lock();
-        let known = pods.get(uid);
+        let known = pods.heard.get(uid);
         let differs = known.is_none_or(|heard| heard.report.differs(&report));
         let since = known.and_then(|heard| heard.ready_since);
         let ready_since = report.is_ready().then(|| since.unwrap_or(now));
@@ -37,36 +43,51 @@ impl Hearing {
             ready_since,
             report: Arc::new(report),
         };
-        pods.insert(uid.to_owned(), heard);
-        if differs {
+        pods.heard.insert(uid.to_owned(), heard);
+        let is_back = pods.refusing.remove(uid);
+        if differs || is_back {
             self.news.notify_one();
         }
     }
 
     /// Notes a sign of life.
     pub fn alive(&self, uid: &str, now: Duration) {
-        if let Some(heard) = self.lock().get_mut(uid) {
+        let mut pods = self.lock();
+        if let Some(heard) = pods.heard.get_mut(uid) {
             heard.last_seen = now;
+        }
+        pods.refusing.remove(uid);
+    }
+
+    /// Notes that a pod refuses connections: its host answers, and says that nobody listens there.
+    pub fn refuses(&self, uid: &str) {
+        if self.lock().refusing.insert(uid.to_owned()) {
+            self.news.notify_one();
         }
     }
 
-    /// Notes that a pod which was heard refuses connections: its host says that nobody listens, which
-    /// is worth as much as so long a silence.
-    pub fn refuses(&self, uid: &str, silence: Duration, now: Duration) {
-        if let Some(heard) = self.lock().get_mut(uid) {
-            heard.last_seen = heard.last_seen.min(now.saturating_sub(silence));
-            self.news.notify_one();
+    /// Notes that all pods are taken to have been heard so much later: nobody listened.
+    pub fn excuse(&self, silence: Duration, now: Duration) {
+        for heard in self.lock().heard.values_mut() {
+            heard.last_seen = (heard.last_seen + silence).min(now);
         }
     }
 
     /// Forgets all pods but those.
     pub fn keep(&self, is_there: impl Fn(&str) -> bool) {
-        self.lock().retain(|uid, _| is_there(uid));
+        let mut pods = self.lock();
+        pods.heard.retain(|uid, _| is_there(uid));
+        pods.refusing.retain(|uid| is_there(uid));
     }
 
     /// What was heard of all pods so far.
     pub fn all(&self) -> HashMap<String, Heard> {
-        self.lock().clone()
+        self.lock().heard.clone()
+    }
+
+    /// The pods that refused connections since they were heard last, if they ever were.
+    pub fn refusing(&self) -> HashSet<String> {
+        self.lock().refusing.clone()
     }
 
     /// Returns when there is something new to decide on.
@@ -74,7 +95,25 @@ impl Hearing {
         self.news.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Heard>> {
+    fn lock(&self) -> MutexGuard<'_, Pods> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects calls from an operator that was stopped: it does not take its own silence for theirs.
+    #[test]
+    fn silence_is_excused_and_no_more_than_that() {
+        let hearing = Hearing::default();
+        let second = Duration::from_secs(1);
+        hearing.report("early", Report::default(), second * 10);
+        hearing.report("late", Report::default(), second * 14);
+        hearing.excuse(second * 3, second * 15);
+        let all = hearing.all();
+        assert_eq!(all["early"].last_seen, second * 13);
+        assert_eq!(all["late"].last_seen, second * 15);
     }
 }

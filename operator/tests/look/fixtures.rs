@@ -10,7 +10,7 @@ use mafalda_operator::observe::Look;
 use mafalda_operator::pod_api::{Heard, Report};
 use mafalda_plan::{Action, Observed, Timing, plan};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Scene {
     pub sessions: Vec<Arc<Session>>,
     pub nodes: HashMap<String, Arc<Node>>,
     pub heard: HashMap<String, Heard>,
+    pub refusing: HashSet<String>,
+    pub secrets: &'static str,
     pub book: Book,
     pub now: Duration,
 }
@@ -52,6 +54,8 @@ impl Scene {
             sessions: Vec::new(),
             nodes: HashMap::new(),
             heard: HashMap::new(),
+            refusing: HashSet::new(),
+            secrets: "",
             book: Book::new(ago(1)),
             now: NOW,
         };
@@ -151,6 +155,8 @@ impl Scene {
             nodes: &self.nodes,
             services: &services,
             heard: &self.heard,
+            secrets: self.secrets,
+            refusing: &self.refusing,
             timing: Timing::default(),
             now: self.now,
         };

@@ -41,6 +41,42 @@ fn a_pod_is_in_the_state_that_its_signs_say() {
     }
 }
 
+/// Protects calls on a pod that died: nobody waits for its silence when it is known to be dead, and
+/// nobody takes a pod for dead that answers, that starts or that waits.
+#[test]
+fn a_pod_is_down_when_its_host_or_kubernetes_says_so() {
+    let plain = json!({});
+    let no_container = json!({"status": {"containerStatuses": null}});
+    for (change, heard, refuses, expected) in [
+        (plain.clone(), Some(0), true, true),
+        (plain.clone(), Some(0), false, false),
+        (plain.clone(), Some(9), false, false),
+        // Not heard yet by this operator, and there before it.
+        (plain.clone(), None, true, true),
+        // It starts.
+        (no_container.clone(), None, true, false),
+        // Kubernetes is late to learn that it began anew …
+        (no_container.clone(), Some(1), false, false),
+        // … and not that it ended.
+        (no_container, Some(2), false, true),
+    ] {
+        let mut scene = Scene::simple();
+        scene.pod("talk-0", change.clone());
+        if let Some(seconds) = heard {
+            scene.says("talk-0", seconds, json!({}));
+        }
+        if refuses {
+            scene.refusing.insert("talk-0".to_owned());
+        }
+        let down = scene.observe().pods[0].down;
+        assert_eq!(down, expected, "{change} {heard:?} {refuses}");
+    }
+    let mut waits = Scene::new(json!({}));
+    waits.pod("talk-0", json!({"status": {"containerStatuses": null}}));
+    waits.refusing.insert("talk-0".to_owned());
+    assert!(!waits.observe().pods[0].down, "it waits for its address");
+}
+
 /// Protects clients: a pod whose address nobody knows is ready and takes nothing.
 #[test]
 fn a_pod_without_an_address_is_one() {
@@ -166,14 +202,20 @@ fn a_name_that_comes_again_waits_for_the_old_one() {
     );
 }
 
+/// Protects a session whose node is lost: it does not wait for a pod there.
 #[test]
-fn hints_that_no_node_fulfils_are_not_asked_for() {
+fn hints_that_no_pod_fulfils_are_not_asked_for() {
     let mut scene = Scene::simple();
     scene.pod("talk-0", json!({}));
-    for (labels, kept) in [
-        (json!({"topology.kubernetes.io/region": "north"}), 1),
-        (json!({"disk": "ssd"}), 0),
+    let north = json!({"topology.kubernetes.io/region": "north"});
+    for (labels, silent, kept) in [
+        (north.clone(), false, 1),
+        (json!({"disk": "ssd"}), false, 0),
+        (north, true, 0),
     ] {
+        if silent {
+            scene.says("talk-0", 9, json!({}));
+        }
         let session = json!({
             "apiVersion": "mafalda.dev/v1alpha1", "kind": "Session",
             "metadata": {"name": "stage", "namespace": "here", "uid": "u"},

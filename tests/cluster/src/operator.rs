@@ -15,7 +15,7 @@ pub struct Operator {
 }
 
 /// The folder of the built programs: `MAFALDA_PROGRAMS`, else where this test was built.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     std::env::var_os("MAFALDA_PROGRAMS").map_or_else(
         || {
             let test = std::env::current_exe().expect("a process knows its program");
@@ -63,26 +63,45 @@ fn start(program: &str, error: std::io::Error) -> Error {
 
 impl Operator {
     /// Starts a replica of that name from a thread of [`Cluster::run`], with short times for what
-    /// takes minutes otherwise. Its log is a file of that name in the temporary folder.
+    /// takes minutes otherwise. Its log is a file of that name in the temporary folder. It ends with
+    /// that thread, however that ends: a test that is killed leaves no operator behind.
     ///
     /// # Errors
     /// When it is not built.
     pub fn start(cluster: &Cluster, name: &str, port: u16) -> Result<Self, Error> {
+        Self::start_with(cluster, name, port, &[])
+    }
+
+    /// As [`Operator::start`], with more arguments.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn start_with(
+        cluster: &Cluster,
+        name: &str,
+        port: u16,
+        more: &[&str],
+    ) -> Result<Self, Error> {
         let program = programs().join("mafalda-operator");
         let shown = program.display().to_string();
         let path = std::env::temp_dir().join(format!("mafalda-{name}.log"));
         let log = File::options().create(true).append(true).open(path);
         let log = log.map_err(|error| start(&shown, error))?;
-        let process = Command::new(&program)
+        std::fs::metadata(&program).map_err(|error| start(&shown, error))?;
+        // It becomes the program, with the same id; the kernel kills that when the thread is gone.
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(&program)
             .args(["run", "--image", IMAGE, "--identity", name])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--settle-seconds", "5", "--cordon-seconds", "2"])
+            .args(more)
             .env("KUBECONFIG", cluster.kubeconfig())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .map_err(|error| start(&shown, error))?;
+            .map_err(|error| start("setpriv", error))?;
         Ok(Self { process, port })
     }
 

@@ -111,6 +111,7 @@ fn well(number: u32, now: Duration) -> Pod {
         drain: None,
         restored_at: None,
         suspect: false,
+        down: false,
         last_seen: Some(now),
         sessions: vec![],
         anonymous: 0,

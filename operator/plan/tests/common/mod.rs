@@ -49,6 +49,7 @@ pub fn pod(ordinal: u64, load: f64) -> Pod {
         drain: None,
         restored_at: None,
         suspect: false,
+        down: false,
         last_seen: Some(NOW),
         sessions: Vec::new(),
         anonymous: 0,

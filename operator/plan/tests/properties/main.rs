@@ -8,7 +8,7 @@ use common::{notes, observed, pod, s};
 use mafalda_plan::*;
 use model::{Model, event};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn find<'a>(observed: &'a Observed, name: &PodName) -> Option<&'a Pod> {
     observed.pods.iter().find(|pod| pod.name == *name)
@@ -42,7 +42,7 @@ fn no_session_is_lost(before: &Observed, after: &Observed, held: bool) {
                 let pod = find(after, &home.pod);
                 let serves = pod.is_some_and(|pod| match state(after, pod) {
                     State::Failed => false,
-                    State::Suspect => held,
+                    State::Suspect => held && !pod.down,
                     _ => true,
                 });
                 assert!(serves, "{name} is on {} that serves nobody", home.pod);
@@ -144,11 +144,19 @@ fn drains_end(after: &Observed) {
     }
 }
 
+/// Whether so many pods are silent, on so many nodes, that it may be the operator.
 fn is_held(observed: &Observed) -> bool {
-    let asked = |pod: &&Pod| pod.phase != PodPhase::Failed && pod.last_seen.is_some();
-    let asked = observed.pods.iter().filter(asked).count() as u32;
-    let silent = in_state(observed, &[State::Suspect]);
-    silent >= 3 && silent * 2 > asked
+    let asked = |pod: &&Pod| pod.is_running() && !pod.down && pod.last_seen.is_some();
+    let asked: Vec<&Pod> = observed.pods.iter().filter(asked).collect();
+    let is_silent = |pod: &Pod| state(observed, pod) == State::Suspect;
+    let silent = asked.iter().filter(|pod| is_silent(pod)).count();
+    let nodes: BTreeSet<_> = asked.iter().map(|pod| &pod.node).collect();
+    let answers = |node: &&&Option<NodeName>| {
+        let here = |pod: &&&Pod| pod.node == ***node;
+        asked.iter().filter(here).any(|pod| !is_silent(pod))
+    };
+    let lit = nodes.iter().filter(answers).count();
+    silent >= 3 && silent * 2 > asked.len() && (nodes.len() - lit) * 2 > nodes.len()
 }
 
 proptest! {

@@ -5,6 +5,8 @@ use mafalda_plan::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+const NODES: usize = 3;
+
 /// What happens. The numbers pick one of what is there.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -23,6 +25,8 @@ pub enum Event {
     Addresses,
     Noise(Vec<f64>),
     Silent(usize),
+    /// Its process ends. The machine says so.
+    Dies(usize),
     Answers(usize),
     Fails(usize),
     Vanishes(usize),
@@ -53,6 +57,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => Just(Addresses),
         4 => prop::collection::vec(0.0..1.0f64, 1..6).prop_map(Noise),
         2 => any.clone().prop_map(Silent),
+        2 => any.clone().prop_map(Dies),
         4 => any.clone().prop_map(Answers),
         1 => any.clone().prop_map(Fails),
         2 => any.clone().prop_map(Vanishes),
@@ -162,8 +167,16 @@ impl Model {
                     self.silent.insert(name);
                 }
             }
+            Event::Dies(pick) => {
+                if let Some(pod) = self.pod(pick) {
+                    pod.down = true;
+                    let name = pod.name.clone();
+                    self.silent.insert(name);
+                }
+            }
             Event::Answers(pick) => {
                 if let Some(pod) = self.pod(pick) {
+                    pod.down = false;
                     let name = pod.name.clone();
                     self.silent.remove(&name);
                 }
@@ -217,7 +230,9 @@ impl Model {
             let number = pod.name.as_str().len() + pod.name.as_str().ends_with('3') as usize;
             pod.ready_since = Some(now);
             pod.address_known = address;
-            pod.node = Some("n".into());
+            let ordinal = pod.name.as_str().rsplit('-').next().unwrap_or_default();
+            let ordinal: usize = ordinal.parse().unwrap_or_default();
+            pod.node = Some(format!("n{}", ordinal % NODES).into());
             pod.region = Some(
                 if number.is_multiple_of(2) {
                     "far"

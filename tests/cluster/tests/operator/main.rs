@@ -3,7 +3,9 @@
 //!
 //! Ignored unless asked for: `cargo test --release -p mafalda-e2e -- --ignored`, as root.
 
+mod away;
 mod clusters;
+mod drill;
 mod faults;
 mod replicas;
 mod sessions;

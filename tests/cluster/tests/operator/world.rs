@@ -1,6 +1,7 @@
 //! A cluster of two nodes with an operator, and what tests do with it.
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use mafalda_e2e::{Cluster, Operator, apply_crds, load_media_pod};
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Far more than anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The Lease that the operator's replicas agree by.
+pub const LEASE: &str = "mafalda-operator";
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::start(2).unwrap();
@@ -74,6 +78,12 @@ pub fn percentile(times: &mut [Duration], share: f64) -> Duration {
 
 impl World {
     async fn new(client: Client, cluster: &'static Cluster, name: &str, spec: Value) -> Self {
+        // Its last holder was killed with the test before: nobody waits until it is over.
+        let leases: Api<Lease> = Api::default_namespaced(client.clone());
+        match leases.delete(LEASE, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            other => drop(other.unwrap()),
+        }
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let namespace = json!({"metadata": {"name": name}});
         let namespace = serde_json::from_value(namespace).unwrap();
@@ -170,20 +180,15 @@ impl World {
         .await
     }
 
-    /// Waits until so many media pods take sessions, and none comes or goes.
+    /// Waits until so many media pods take sessions, no more are there, and none comes or goes.
     pub async fn calm(&self, pods: u32) {
         until("the pool is calm", async || {
-            let there = self.pod_names().await.len();
-            let status = self
-                .clusters
-                .get("talk")
-                .await
-                .unwrap()
-                .status
-                .unwrap_or_default();
+            let there = self.pods.list(&ListParams::default()).await.unwrap();
+            let status = self.clusters.get("talk").await.unwrap().status;
+            let status = status.unwrap_or_default();
             let progressing = status.conditions.iter().find(|c| c.type_ == "Progressing");
-            status.ready >= pods
-                && status.pods as usize == there
+            (status.ready, status.pods) == (pods, pods)
+                && there.items.len() == pods as usize
                 && progressing.is_some_and(|condition| condition.status == "False")
         })
         .await;
@@ -204,6 +209,40 @@ impl World {
             .filter(lives)
             .map(ResourceExt::name_any)
             .collect()
+    }
+
+    /// The node of a pod.
+    pub async fn node_of(&self, pod: &str) -> String {
+        let spec = self.pods.get(pod).await.unwrap().spec.unwrap();
+        spec.node_name.unwrap()
+    }
+
+    /// The media pods on a node that are not ending.
+    pub async fn pods_on(&self, node: &str) -> Vec<String> {
+        let here = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let pods = self.pods.list(&here).await.unwrap();
+        let lives = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
+        pods.iter()
+            .filter(lives)
+            .map(ResourceExt::name_any)
+            .collect()
+    }
+
+    /// Deletes pods at once, those that are still there.
+    pub async fn sweep(&self, pods: &[String]) {
+        for pod in pods {
+            let now = DeleteParams::default().grace_period(0);
+            match self.pods.delete(pod, &now).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                other => drop(other.unwrap()),
+            }
+        }
+    }
+
+    /// What the kubelet says of a pod's container.
+    pub async fn container(&self, pod: &str) -> ContainerStatus {
+        let status = self.pods.get(pod).await.unwrap().status.unwrap();
+        status.container_statuses.unwrap().remove(0)
     }
 
     /// The process of a pod's supervisor on this machine. Its control group is named after the pod.
