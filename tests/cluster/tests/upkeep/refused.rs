@@ -73,7 +73,9 @@ fn who_may_not_is_refused() {
             ..claims(Role::App)
         };
         let forged = generate_keys().unwrap().private;
-        let status = |token| ask(pod, &ours, Method::GET, "/v1/status", token, json!(null));
+        let status = async |token: Option<&str>| {
+            ask(pod, &ours, Method::GET, "/v1/status", token, json!(null)).await
+        };
         assert_eq!(status(Some(good.as_str())).await.unwrap().0, 200);
         for (what, token) in [
             ("none", None),
@@ -94,9 +96,9 @@ fn who_may_not_is_refused() {
         }
 
         // An application, and a participant, may less than the operator.
-        let put = |token, generation: u64| {
+        let put = async |token: Option<&str>, generation: u64| {
             let body = json!({"generation": generation});
-            ask(pod, &ours, Method::PUT, "/v1/sessions/stage", token, body)
+            ask(pod, &ours, Method::PUT, "/v1/sessions/stage", token, body).await
         };
         for role in [Role::Participant, Role::App, Role::Monitor] {
             let token = sign(&key, &claims(role));
