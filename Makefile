@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(MAFALDA_CACHE)/target
 # finds only after the next login.
 export PATH := $(MAFALDA_CACHE)/node:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test test-cluster images kind lint bench
+.PHONY: help demo test test-cluster setup-test-cluster build-kubernetes images kind lint bench
 
 help:
 	@echo 'make demo    start a video conference on this machine and print its address (PORT=3000)'
@@ -34,13 +34,19 @@ test-cluster:
 	@echo 'mafalda: no tests on a cluster, as MAFALDA_CLUSTER_TESTS=off says'
 	@echo '0 passed, 0 failed'
 else
-test-cluster:
-	@scripts/setup test-cluster
-	@tests/cluster/cluster check
+test-cluster: setup-test-cluster
 	@scripts/build --bins
 	@tests/cluster/build all
 	@scripts/test cluster
 endif
+
+# The two that .ci/run has begun with before it comes to test-cluster.
+setup-test-cluster:
+	@scripts/setup test-cluster
+	@tests/cluster/cluster check
+
+build-kubernetes:
+	@tests/cluster/build all
 
 images:
 	@scripts/setup demo
