@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 
@@ -23,4 +24,38 @@ export async function makeCertificate(directory) {
   );
   const { fingerprint256 } = new X509Certificate(await readFile(certificate));
   return { certificate, key, fingerprint: fingerprint256 };
+}
+
+/**
+ * An authority, and a certificate for these names that it signed.
+ * @param {string} directory
+ * @param {string} names  as OpenSSL's subjectAltName: "DNS:pod.mafalda"
+ */
+export function makeAuthority(directory, names) {
+  const file = (/** @type {string} */ name) => path.join(directory, name);
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const openssl = (/** @type {string[]} */ ...args) =>
+    execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  openssl(
+    ...['req', '-x509', ...newKey, '-subj', '/CN=Mafalda test authority', '-days', '2'],
+    ...['-keyout', file('ca.key'), '-out', file('ca.pem')],
+  );
+  openssl(
+    ...['req', ...newKey, '-subj', '/CN=pod'],
+    ...['-keyout', file('pod.key'), '-out', file('pod.csr')],
+  );
+  writeFileSync(file('names'), `subjectAltName=${names}`);
+  openssl(
+    ...['x509', '-req', '-in', file('pod.csr'), '-days', '2', '-extfile', file('names')],
+    ...[
+      '-CA',
+      file('ca.pem'),
+      '-CAkey',
+      file('ca.key'),
+      '-CAcreateserial',
+      '-out',
+      file('pod.pem'),
+    ],
+  );
+  return { ca: file('ca.pem'), certificate: file('pod.pem'), key: file('pod.key') };
 }

@@ -5,7 +5,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { asFromAnotherHost, createWorker } from '../lib/application.js';
 import { nameOf, podOf, startCluster, startGateway } from '../lib/gateway.js';
-import { makeCertificate } from '../lib/certificate.js';
+import { makeAuthority } from '../lib/certificate.js';
 import { makeKeys } from '../lib/keys.js';
 import { startVirtualPod } from '../lib/pod.js';
 import { openRaw, Refused } from '../lib/raw-connection.js';
@@ -186,7 +186,7 @@ test('another replica takes connections over, also of clients that do not say th
 
 test('tokens are asked for at the gateway and passed on', async (t) => {
   const keys = await makeKeys(t);
-  const tls = await makeCertificate(await temporaryDirectory(t));
+  const tls = makeAuthority(await temporaryDirectory(t), 'IP:127.0.0.1');
   const [token, operator] = [await keys.token(), await keys.token({ role: 'operator' })];
   const { pods, gateway } = await startCluster(t, 1, {
     podArgs: keys.podArgs(),
@@ -215,7 +215,7 @@ test('tokens are asked for at the gateway and passed on', async (t) => {
     ],
     wait: false,
   });
-  await createWorker(t, secure, {}, { env: { MAFALDA_TOKEN: token, MAFALDA_CA: tls.certificate } });
+  await createWorker(t, secure, {}, { env: { MAFALDA_TOKEN: token, MAFALDA_CA: tls.ca } });
 });
 
 test('versions that no node serves, paths and methods that are not there are refused', async (t) => {

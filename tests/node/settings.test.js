@@ -1,10 +1,8 @@
 // Settings that cannot work are refused before anything runs, and the reason names the setting.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { makeCertificate } from '../lib/certificate.js';
+import { makeAuthority, makeCertificate } from '../lib/certificate.js';
 import { startPod } from '../lib/pod.js';
 import { start } from '../lib/process.js';
 import { program } from '../lib/programs.js';
@@ -68,33 +66,3 @@ test('TLS: with MAFALDA_CA the pod is trusted; else --check says what to set', a
     assert.match(check.stdout + check.stderr, answer);
   }
 });
-
-/** An authority, and a certificate for these names that it signed. */
-function makeAuthority(directory, names) {
-  const file = (name) => path.join(directory, name);
-  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  const openssl = (...args) =>
-    execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  openssl(
-    ...['req', '-x509', ...newKey, '-subj', '/CN=Mafalda test authority', '-days', '2'],
-    ...['-keyout', file('ca.key'), '-out', file('ca.pem')],
-  );
-  openssl(
-    ...['req', ...newKey, '-subj', '/CN=pod'],
-    ...['-keyout', file('pod.key'), '-out', file('pod.csr')],
-  );
-  writeFileSync(file('names'), `subjectAltName=${names}`);
-  openssl(
-    ...['x509', '-req', '-in', file('pod.csr'), '-days', '2', '-extfile', file('names')],
-    ...[
-      '-CA',
-      file('ca.pem'),
-      '-CAkey',
-      file('ca.key'),
-      '-CAcreateserial',
-      '-out',
-      file('pod.pem'),
-    ],
-  );
-  return { ca: file('ca.pem'), certificate: file('pod.pem'), key: file('pod.key') };
-}
