@@ -101,8 +101,8 @@ async fn decide(
             check(&gateway, headers, &needs)?;
             let passage = Passage::new(gateway, request, permit).await?;
             match resumes {
-                true => passage.to_its_pod().await,
-                false => passage.to_any().await,
+                true => passage.reach_its_pod().await,
+                false => passage.reach_any().await,
             }
         }
         Route::PutSession(name) => {
@@ -116,7 +116,7 @@ async fn decide(
             not_on_kubernetes(&gateway)?;
             let home = home(&gateway, &name).await?;
             let passage = Passage::new(gateway, request, permit).await?;
-            passage.to_home(&home.pod).await
+            passage.reach_home(&home.pod).await
         }
         Route::OfSession(name) => {
             let needs = Needs {
@@ -127,7 +127,7 @@ async fn decide(
             let passage = Passage::new(gateway.clone(), request, permit).await?;
             if passage.resumes() {
                 // It may be that the session has moved, and the pod knows best.
-                return passage.to_its_pod().await;
+                return passage.reach_its_pod().await;
             }
             let home = home(&gateway, &name).await?;
             match passage.generation() {
@@ -135,7 +135,7 @@ async fn decide(
                     gateway.metrics().count_refusal("otherGeneration");
                     Ok(placing::other_generation(asked, &home))
                 }
-                _ => passage.to_home(&home.pod).await,
+                _ => passage.reach_home(&home.pod).await,
             }
         }
         Route::OtherMethod => Err(refusal("badRequest", "this path wants another method")),

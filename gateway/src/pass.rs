@@ -129,7 +129,7 @@ impl Passage {
     }
 
     /// Gives it to the best node that takes it.
-    pub async fn to_any(self) -> Result<Response<Body>, RefusalBody> {
+    pub async fn reach_any(self) -> Result<Response<Body>, RefusalBody> {
         let (node, answer, placed) = self.try_all().await?;
         let response = match answer {
             Answer::Final(response) => response,
@@ -142,7 +142,7 @@ impl Passage {
     }
 
     /// Gives a wish for a session to the best node that takes it. Also returns which that is.
-    pub async fn to_any_session(self) -> Result<(PodName, Response<Body>), RefusalBody> {
+    pub async fn reach_any_session(self) -> Result<(PodName, Response<Body>), RefusalBody> {
         let (node, answer, _) = self.try_all().await?;
         let response = match answer {
             Answer::Final(response) => self.finish(&node, response, None),
@@ -187,7 +187,7 @@ impl Passage {
     }
 
     /// Gives it to the node that a session is at home on.
-    pub async fn to_home(self, node: &PodName) -> Result<Response<Body>, RefusalBody> {
+    pub async fn reach_home(self, node: &PodName) -> Result<Response<Body>, RefusalBody> {
         match self.try_node(node).await {
             Ok(Answer::Final(response)) => Ok(self.finish(node, response, None)),
             Ok(Answer::Next(response)) => Ok(response.map(full)),
@@ -197,7 +197,7 @@ impl Passage {
 
     /// Gives it to the node that has the connection which is resumed: the one that the client was told of,
     /// else whichever knows it.
-    pub async fn to_its_pod(self) -> Result<Response<Body>, RefusalBody> {
+    pub async fn reach_its_pod(self) -> Result<Response<Body>, RefusalBody> {
         let told = self.header(mafalda::POD).map(PodName::from);
         if let Some(node) = told
             && self.gateway.state().nodes.address(&node).is_some()

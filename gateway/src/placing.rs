@@ -43,7 +43,7 @@ pub async fn put(
         Put::Older(home) => Err(older(asked, &home)),
         Put::AtHome(home) => {
             write(asked.unwrap_or_default().max(home.generation), &mut passage);
-            passage.to_home(&home.pod).await
+            passage.reach_home(&home.pod).await
         }
         Put::Place(generation) => {
             write(generation, &mut passage);
@@ -64,7 +64,7 @@ pub async fn put(
                 gateway.tell();
                 tracing::info!(session = name, %node, generation = generation.0, "placed");
             };
-            let (node, response) = passage.to_any_session().await?;
+            let (node, response) = passage.reach_any_session().await?;
             if matches!(response.status(), StatusCode::OK | StatusCode::CREATED) {
                 placed(&node);
             }

@@ -103,7 +103,9 @@ where
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
             match event {
-                Ok(_) => drop(changed.send_replace(())),
+                Ok(_) => {
+                    changed.send_replace(());
+                }
                 Err(error) => {
                     tracing::warn!(kind = %K::kind(&()), %error, "the watch is broken; it begins anew");
                 }
