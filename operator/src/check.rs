@@ -1,6 +1,7 @@
 //! `mafalda-operator check`: whether an installed operator is well, as `helm test` asks.
 
 use crate::crd::{MafaldaCluster, Session};
+use crate::pod_api::client::whole_story;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{StatusCode, Uri};
@@ -132,10 +133,8 @@ async fn until(
 }
 
 async fn get(http: &Http<HttpConnector, Empty<Bytes>>, uri: &Uri) -> Result<String, String> {
-    let answer = http.get(uri.clone()).await.map_err(|error| {
-        let cause = std::error::Error::source(&error);
-        cause.map_or_else(|| error.to_string(), ToString::to_string)
-    })?;
+    let answer = http.get(uri.clone()).await;
+    let answer = answer.map_err(|error| whole_story(&error))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
     let body = body.map_err(|error| error.to_string())?.to_bytes();

@@ -193,7 +193,7 @@ fn refusal(status: StatusCode, answer: &[u8]) -> Error {
 }
 
 /// An error with those that it comes from.
-fn whole_story(error: &dyn std::error::Error) -> String {
+pub(crate) fn whole_story(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
