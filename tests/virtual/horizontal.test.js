@@ -173,8 +173,14 @@ test('a pod borrows the workers of its peers, and gives them back', async (t) =>
   await call.goesOn();
   assert.equal(await carried(peer), 2, 'one end of the call and of the pipe');
   const { virtualWorkers } = await topologyOf(home);
-  const places = /** @type {any} */ (virtualWorkers[0]).members.map(({ pod, zone }) => ({ pod, zone }));
-  assert.deepEqual(places, [{ pod: 'home', zone: undefined }, { pod: 'peer', zone: 'z1' }]);
+  const places = /** @type {any} */ (virtualWorkers[0]).members.map(({ pod, zone }) => ({
+    pod,
+    zone,
+  }));
+  assert.deepEqual(places, [
+    { pod: 'home', zone: undefined },
+    { pod: 'peer', zone: 'z1' },
+  ]);
 
   // What runs there may finish.
   await ask(home, 'PUT', '/v1/peers', { pods: [] });
