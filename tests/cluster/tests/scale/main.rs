@@ -50,7 +50,7 @@ fn numbers() -> (u32, usize) {
 /// thousand pods and ten thousand Sessions; for none what a program needs that has nothing to do.
 fn goals(pods: u32, sessions: usize) -> (u64, f64) {
     let size = (f64::from(pods) / 1000.0).max(sessions as f64 / 10_000.0);
-    ((40.0 + 160.0 * size) as u64, 1.5 + 3.5 * size)
+    ((40.0 + 160.0 * size) as u64, 3.0 + 2.0 * size)
 }
 
 /// When each Session was seen to be Active.
