@@ -8,13 +8,13 @@ export CARGO_TARGET_DIR ?= $(MAFALDA_CACHE)/target
 # finds only after the next login.
 export PATH := $(MAFALDA_CACHE)/node:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test test-cluster images kind lint bench
+.PHONY: help demo test test-cluster setup-test-cluster build-kubernetes images kind lint bench
 
 help:
 	@echo 'make demo    start a video conference on this machine and print its address (PORT=3000)'
 	@echo 'make test    run all tests: Rust, unmodified mediasoup applications, real browsers'
 	@echo 'make test-cluster  run the operator on a real Kubernetes, built once (10 min); needs root'
-	@echo 'make images  make image archives of pod and operator, without a container engine'
+	@echo 'make images  make image archives of pod, operator and conference, without a container engine'
 	@echo 'make kind    a cluster in docker, with the chart and the conference on it'
 	@echo 'make lint    check format and style of all code'
 	@echo 'make bench   measure a remote worker against a local one'
@@ -29,17 +29,30 @@ test:
 	@scripts/build --all-targets --rust-remote
 	@scripts/test
 
+ifeq ($(MAFALDA_CLUSTER_TESTS),off)
 test-cluster:
-	@scripts/setup test
+	@echo 'mafalda: no tests on a cluster, as MAFALDA_CLUSTER_TESTS=off says'
+	@echo '0 passed, 0 failed'
+else
+test-cluster: setup-test-cluster
 	@scripts/build --bins
-	@scripts/images
 	@tests/cluster/build all
-	@cargo test --release -p mafalda-e2e -- --include-ignored --test-threads=1
+	@scripts/test cluster
+endif
+
+# The two that .ci/run has begun with before it comes to test-cluster.
+setup-test-cluster:
+	@scripts/setup test-cluster
+	@tests/cluster/cluster check
+
+build-kubernetes:
+	@tests/cluster/build all
 
 images:
 	@scripts/setup demo
 	@scripts/build --bins
 	@scripts/images
+	@examples/kubernetes/image
 
 kind:
 	@scripts/setup demo

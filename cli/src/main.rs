@@ -1,5 +1,6 @@
-//! `mafalda`: runs a media pod, makes keys and tokens.
+//! `mafalda`: runs a media pod or a cluster's gateway, makes keys and tokens.
 
+mod cluster;
 mod keys;
 mod serve;
 
@@ -17,6 +18,8 @@ struct Cli {
 enum Command {
     /// Run a media pod: mediasoup workers for applications that run elsewhere.
     Serve(Box<serve::Arguments>),
+    /// Run a gateway: one endpoint for many media pods.
+    Cluster(Box<cluster::Arguments>),
     /// Make a pair of keys: one signs tokens, the pods hold the other.
     Keygen(keys::KeygenArguments),
     /// Sign a token that lets an application use a cluster's pods.
@@ -26,6 +29,7 @@ enum Command {
 fn main() {
     let result = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(*arguments),
+        Command::Cluster(arguments) => cluster::run(*arguments),
         Command::Keygen(arguments) => keys::keygen(&arguments),
         Command::Token(arguments) => keys::token(&arguments),
     };

@@ -19,7 +19,7 @@ const A_DAY: u64 = 24 * 60 * 60;
 
 /// How log lines look.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum LogFormat {
+pub enum LogFormat {
     Text,
     Json,
 }
@@ -36,8 +36,9 @@ impl Switch {
     }
 }
 
+/// How something new is placed.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum PlacementName {
+pub enum PlacementName {
     Pack,
     Spread,
 }
@@ -121,7 +122,8 @@ pub struct Arguments {
     /// Send again what is lost in pipes between workers.
     #[arg(long, value_enum, default_value = "off")]
     pipe_rtx: Switch,
-    /// The public key (PEM) that tokens are checked with; without it this host alone may connect.
+    /// The public key (PEM) that tokens are checked with, or several of which each is good. The file is
+    /// read again when it changes. Without it this host alone may connect.
     #[arg(long)]
     token_key: Option<PathBuf>,
     /// The cluster that tokens must be for.
@@ -157,6 +159,12 @@ pub struct Arguments {
     /// The certificate's private key (PEM).
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A file with the token that this pod shows to pods that lend it workers.
+    #[arg(long)]
+    peer_token: Option<PathBuf>,
+    /// Authorities (PEM) that those pods' certificates are checked with.
+    #[arg(long)]
+    peer_ca: Option<PathBuf>,
     /// The program `mafalda-media-worker` [default: beside this program].
     #[arg(long)]
     worker_bin: Option<PathBuf>,
@@ -181,7 +189,8 @@ fn workers(text: &str) -> Result<Workers, String> {
     }
 }
 
-fn share(text: &str) -> Result<f32, String> {
+/// Reads a share of one core.
+pub fn share(text: &str) -> Result<f32, String> {
     let share = text
         .parse()
         .ok()
@@ -204,8 +213,16 @@ impl Arguments {
                 let wrong = |what: &dyn std::fmt::Display| {
                     format!("--token-key {}: {what}", path.display())
                 };
-                let key = std::fs::read(path).map_err(|error| wrong(&error))?;
-                Some(Verifier::new(&key, &self.cluster).map_err(|error| wrong(&error))?)
+                let verifier = Verifier::of_file(path.clone(), &self.cluster);
+                Some(verifier.map_err(|error| wrong(&error))?)
+            }
+        };
+        let peer_token = match &self.peer_token {
+            None => None,
+            Some(path) => {
+                let token = std::fs::read_to_string(path)
+                    .map_err(|error| format!("--peer-token {}: {error}", path.display()))?;
+                Some(token.trim().to_owned())
             }
         };
         let workers = match self.workers {
@@ -266,6 +283,8 @@ impl Arguments {
             rtc_port: self.rtc_port,
             rtc_port_range: self.rtc_port_range,
             verifier,
+            peer_token,
+            peer_ca: self.peer_ca,
         };
         config.check()?;
         config.check_files_and_addresses()?;
@@ -273,7 +292,8 @@ impl Arguments {
     }
 }
 
-fn start_logs(format: LogFormat) {
+/// Writes logs to standard error from now on.
+pub fn start_logs(format: LogFormat) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt()
@@ -312,7 +332,8 @@ fn fit_file_limit(config: &mut Config) {
     }
 }
 
-fn raise_file_limit() {
+/// Raises the limit of open files as far as it may go.
+pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

@@ -1,8 +1,10 @@
 //! The pod's settings, checked.
 
 use crate::auth::Verifier;
+use crate::lending::Borrows;
 use crate::pod::Mode;
-use mafalda_virtual_worker::{PipeSettings, Placement};
+use mafalda_link::{MEDIASOUP_NPM, Start};
+use mafalda_virtual_worker::{Locality, PipeSettings, Placement};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -25,6 +27,12 @@ impl ListenInfos {
             Self::Pod => "pod",
             Self::Application => "application",
         }
+    }
+
+    /// The setting of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::Pod, Self::Application];
+        all.into_iter().find(|setting| setting.as_str() == word)
     }
 }
 
@@ -99,6 +107,10 @@ pub struct Config {
     pub rtc_port_range: RangeInclusive<u16>,
     /// Who may ask; without it everybody on this host.
     pub verifier: Option<Verifier>,
+    /// What this pod shows to pods that lend it workers, if nobody says otherwise.
+    pub peer_token: Option<String>,
+    /// A PEM file of authorities that those pods' certificates are checked with.
+    pub peer_ca: Option<PathBuf>,
 }
 
 /// A setting that cannot be.
@@ -204,6 +216,33 @@ impl Config {
                 .map_err(|error| wrong("--rtc-ip", format!("{ip}: {error}")))?;
         }
         Ok(())
+    }
+
+    /// Where the pod's workers are.
+    pub fn locality(&self) -> Locality {
+        let identity = &self.identity;
+        Locality {
+            pod: identity.name.as_str().into(),
+            zone: identity.zone.as_str().into(),
+            region: identity.region.as_str().into(),
+            cluster: identity.cluster.as_str().into(),
+        }
+    }
+
+    /// What this pod shows to those that lend it workers.
+    pub fn borrows(&self) -> Borrows {
+        Borrows {
+            locality: self.locality(),
+            token: self.peer_token.clone(),
+            ca: self.peer_ca.clone(),
+            mediasoup: MEDIASOUP_NPM.to_owned(),
+            start: Start {
+                pid: std::process::id(),
+                args: Vec::new(),
+                files: Default::default(),
+                hand_over: false,
+            },
+        }
     }
 
     /// The addresses to bind media to: as told, else the wildcard of each announced family, else

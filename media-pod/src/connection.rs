@@ -7,31 +7,38 @@ mod greeting;
 mod hand_over;
 mod inlet;
 mod intake;
+mod lending_side;
 mod local;
 mod outlet;
 mod resume;
 mod virtual_side;
 mod worker_side;
 
+pub use files::are_common;
 pub use greeting::{Greeting, refuse};
 pub use local::Messages;
 pub use resume::Resumption;
+pub use virtual_side::FromVirtual;
 
 use crate::inventory::Inventory;
+use crate::lending::Borrower;
 use crate::listen_infos::{OWN_WEBRTC_SERVER, Rewriter};
-use crate::members::{Kept, keep};
+use crate::members::{Kept, Members, User, keep};
 use crate::pod::{Attendance, Mode, Place, Pod, Reservation, SlotState};
 use crate::process::{Orders, WorkerProcess};
 use crate::rtc_addresses::{addresses, rtc_port_is_free};
 use crate::translate::Translator;
-use crate::virtual_worker::Shell;
+use crate::virtual_worker::{Application, Shell};
 use crate::{Config, ListenInfos};
 use carry::carry;
 use files::FilesError;
+use hand_over::ApplicationEnds;
+use mafalda_link::{Exit, Frame};
 use mafalda_virtual_worker::PipeSettings;
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use virtual_side::ANSWERS;
 
 /// Why a claim did not become a connection.
@@ -140,89 +147,192 @@ pub async fn serve_virtual(pod: Pod, claim: Claim) {
     }
 }
 
+/// Lends the pod's workers to whoever claims that, until their connection is over.
+pub async fn serve_lending(pod: Pod, claim: Claim) {
+    let Claim {
+        greeting,
+        mut reservation,
+        session: _,
+    } = claim;
+    let peer = greeting.peer;
+    if let Err(error) = connect_lending(&pod, greeting, &mut reservation).await {
+        tracing::warn!(%peer, %error, "no connection");
+    }
+}
+
+/// The members that a connection uses.
+struct Uses {
+    group: Arc<Members>,
+    /// The slots of those that are its own.
+    own: Vec<usize>,
+    /// With the files that the arguments name, which live as long as this.
+    arguments: files::Arguments,
+}
+
+impl Uses {
+    /// Those that suit the arguments of the worker that was asked for.
+    async fn choose(
+        pod: &Pod,
+        greeting: &mut Greeting,
+        reservation: &mut Reservation,
+    ) -> Result<Self, StartError> {
+        let placed = files::place(&greeting.start).map_err(StartError::from);
+        let arguments = greeting.or_refuse(placed).await?;
+        // A pod of real workers keeps none that virtual ones could share.
+        let are_own = pod.config().mode == Mode::Real
+            || !files::are_common(&arguments.args, pod.config().listen_infos);
+        let own = match are_own {
+            true => {
+                let count = reservation.take_processes(pod.config().workers);
+                let slots = pod.take_slots(count);
+                let taken = (!slots.is_empty())
+                    .then_some(slots)
+                    .ok_or(StartError::NoProcess);
+                greeting.or_refuse(taken).await?
+            }
+            false => Vec::new(),
+        };
+        let group = match are_own {
+            true => pod.add_group(),
+            false => pod.members().clone(),
+        };
+        Ok(Self {
+            group,
+            own,
+            arguments,
+        })
+    }
+
+    /// Keeps those that are its own running until the `exit` of who uses them.
+    fn keep_own(
+        &self,
+        pod: &Pod,
+        version: &str,
+        output: &mpsc::Sender<Frame>,
+        exit: &watch::Receiver<Option<Exit>>,
+    ) {
+        for slot in &self.own {
+            let kept = Kept {
+                slot: *slot,
+                version: version.to_owned(),
+                args: self.arguments.args.clone(),
+                output: Some(output.clone()),
+            };
+            let mut ended = exit.clone();
+            let stop = async move {
+                // The user lives as long as the connection does.
+                let _ = ended.wait_for(Option::is_some).await;
+            };
+            let (pod, group) = (pod.clone(), self.group.clone());
+            tokio::spawn(async move { keep(&pod, &group, kept, stop).await });
+        }
+    }
+}
+
 async fn connect_virtual(
     pod: &Pod,
     mut greeting: Greeting,
     reservation: &mut Reservation,
     session: Option<Arc<Attendance>>,
 ) -> Result<(), StartError> {
-    let placed = files::place(&greeting.start).map_err(StartError::from);
-    let arguments = greeting.or_refuse(placed).await?;
-    // A pod of real workers keeps none that virtual ones could share.
-    let own = pod.config().mode == Mode::Real
-        || !files::are_common(&arguments.args, pod.config().listen_infos);
-    let slots = match own {
-        true => {
-            let count = reservation.take_processes(pod.config().workers);
-            let slots = pod.take_slots(count);
-            let taken = (!slots.is_empty())
-                .then_some(slots)
-                .ok_or(StartError::NoProcess);
-            greeting.or_refuse(taken).await?
-        }
-        false => Vec::new(),
-    };
+    let uses = Uses::choose(pod, &mut greeting, reservation).await?;
     let (welcome, ends) = greeting.greet(pod.config()).await?;
 
-    let group = match own {
-        true => pod.add_group(),
-        false => pod.members().clone(),
-    };
     let id = pod.next_virtual_id();
     let handed_over = ends.is_some();
     let (output, from_pod) = mpsc::channel(ANSWERS);
-    let config = virtual_config(pod.config(), id.name(), greeting.start.pid, !own);
+    let shared = uses.group.are_shared();
+    let pid = greeting.start.pid;
+    let listen_infos = pod.config().listen_infos;
+    let config = virtual_config(pod.config(), listen_infos, id.name(), pid, shared);
+    let session_name = session.as_ref().map(|session| session.name().to_owned());
     let sides = virtual_side::split(ends, output.clone(), from_pod, |application| {
         Arc::new(Shell::new(
             id,
+            session_name.clone(),
             pod.clone(),
-            group.clone(),
+            uses.group.clone(),
             config,
             application,
         ))
     })?;
     let shell = sides.0.shell().clone();
-    for slot in slots {
-        let kept = Kept {
-            slot,
-            version: greeting.mediasoup.clone(),
-            args: arguments.args.clone(),
-            output: Some(output.clone()),
-        };
-        let mut ended = shell.exit();
-        let stop = async move {
-            // The shell lives as long as the connection does.
-            let _ = ended.wait_for(Option::is_some).await;
-        };
-        let (pod, group) = (pod.clone(), group.clone());
-        tokio::spawn(async move { keep(&pod, &group, kept, stop).await });
-    }
-    group.attach(&shell);
+    uses.keep_own(pod, &greeting.mediasoup, &output, &shell.exit());
+    uses.group.attach(User::VirtualWorker(shell.clone()));
     let inventory = shell.inventory();
     let place = Place::Virtual(id);
-    let session_name = session.as_ref().map(|session| session.name().to_owned());
     let peer = greeting.peer;
     let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
     let connection = dial.id();
     let session = session_name.as_deref().unwrap_or_default();
-    tracing::info!(virtual_worker = id.0, session, own_members = own, connection, %peer, handed_over, "virtual worker given");
+    tracing::info!(virtual_worker = id.0, session, own_members = !shared, connection, %peer, handed_over, "virtual worker given");
     let stop = {
         let shell = shell.clone();
         move || shell.close()
     };
-    let (id, mut exit) = (dial.id().to_owned(), shell.exit());
-    let ended = async {
-        // The shell lives as long as this.
-        let _ = exit.wait_for(Option::is_some).await;
-        pod.worker_ended(&id);
-    };
+    let ended = tell_end(pod, dial.id().to_owned(), shell.exit());
     tokio::join!(carry(pod.clone(), place, socket, dial, sides, stop), ended);
     Ok(())
 }
 
+async fn connect_lending(
+    pod: &Pod,
+    mut greeting: Greeting,
+    reservation: &mut Reservation,
+) -> Result<(), StartError> {
+    greeting.start.hand_over = false;
+    let uses = Uses::choose(pod, &mut greeting, reservation).await?;
+    let (welcome, _) = greeting.greet(pod.config()).await?;
+
+    let id = pod.next_virtual_id();
+    let borrower = Arc::new(Borrower::new(id, uses.group.clone()));
+    let (output, from_pod) = mpsc::channel(ANSWERS);
+    let sides = lending_side::split(borrower.clone(), pod, from_pod);
+    uses.keep_own(pod, &greeting.mediasoup, &output, &borrower.exit());
+    uses.group.attach(User::Borrower(borrower.clone()));
+    let place = Place::Lent(id);
+    let peer = greeting.peer;
+    let (socket, dial) = greeting.register(pod, welcome, place, false, Arc::default(), None);
+    tracing::info!(borrower = id.0, connection = dial.id(), %peer, "workers lent");
+    let stop = {
+        let borrower = borrower.clone();
+        move || borrower.close()
+    };
+    let ended = tell_end(pod, dial.id().to_owned(), borrower.exit());
+    tokio::join!(carry(pod.clone(), place, socket, dial, sides, stop), ended);
+    Ok(())
+}
+
+/// The pod learns when a worker has ended, while its application is yet to hear of it.
+async fn tell_end(pod: &Pod, connection: String, mut exit: watch::Receiver<Option<Exit>>) {
+    // Whose exit it is lives as long as this.
+    let _ = exit.wait_for(Option::is_some).await;
+    pod.worker_ended(&connection);
+}
+
+/// A virtual worker whose application is on this host, with its ends of the channel.
+///
+/// # Errors
+/// The system gives no thread or descriptor.
+pub fn serve_local(
+    (requests, responses): (UnixStream, UnixStream),
+    shell: impl FnOnce(Application) -> Arc<Shell>,
+) -> std::io::Result<FromVirtual> {
+    let (alive, _) = tokio::net::UnixStream::pair()?;
+    let ends = ApplicationEnds {
+        requests,
+        responses,
+        alive,
+    };
+    let (to_link, from_pod) = mpsc::channel(ANSWERS);
+    let (from_virtual, _) = virtual_side::split(Some(ends), to_link, from_pod, shell)?;
+    Ok(from_virtual)
+}
+
 /// The settings of a virtual worker's machine.
-fn virtual_config(
+pub fn virtual_config(
     config: &Config,
+    listen_infos: ListenInfos,
     name: String,
     process_id: u32,
     shared: bool,
@@ -241,8 +351,8 @@ fn virtual_config(
             listen_ip,
             ..config.pipes.clone()
         },
-        member_server: (config.listen_infos == ListenInfos::Pod)
-            .then(|| OWN_WEBRTC_SERVER.to_owned()),
+        member_server: (listen_infos == ListenInfos::Pod).then(|| OWN_WEBRTC_SERVER.to_owned()),
         shared,
+        locality: config.locality(),
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod body;
 mod drain;
 mod events;
+mod peers;
 mod sessions;
 mod upgrade;
 mod worker;
@@ -53,6 +54,8 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
         .or(sessions::routes(pod.clone()))
         .unify()
         .or(drain::routes(pod.clone()))
+        .unify()
+        .or(peers::routes(pod.clone()))
         .unify()
         .or(events::route(pod.clone()))
         .unify()

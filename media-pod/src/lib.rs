@@ -5,7 +5,8 @@
 //! - `slot` keeps one worker process alive and serves one connection after another on it.
 //! - `process`, `connection` and `translate` carry the channel between a connection and a process.
 //! - `members` keeps the workers that virtual workers share; `virtual_worker` moves messages between
-//!   an application, the machine of [`mafalda_virtual_worker`] and its members.
+//!   an application, the machine of [`mafalda_virtual_worker`] and its members; `lending` makes
+//!   workers of other pods such members too.
 //! - `http` answers requests; `auth` says who may ask.
 //!
 //! Nothing in here knows of Kubernetes.
@@ -16,8 +17,10 @@ pub mod auth;
 mod config;
 mod connection;
 mod cpu;
+pub mod horizontal;
 mod http;
 mod inventory;
+mod lending;
 mod listen_infos;
 mod members;
 mod metrics;
@@ -34,6 +37,8 @@ mod translate;
 mod virtual_worker;
 
 pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
+pub use lending::Peer;
 pub use mafalda_virtual_worker::{PipeSettings, Placement};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};
+pub use tls::Certificate;

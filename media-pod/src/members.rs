@@ -2,7 +2,8 @@
 //!
 //! A group of members is the pod's own workers, shared by all virtual workers of all applications,
 //! or the workers of one application that asked for settings of its own. [`keep`] keeps a process
-//! alive and replaces it; each process is a [`Member`] with a thread that reads what it says.
+//! alive and replaces it; each process is a [`Member`] with a thread that reads what it says. Members
+//! of another kind are lent by other pods ([`crate::lending`]), to whom this group may lend its own.
 //!
 //! Locks are taken in this order: a virtual worker's, then the group's or a member's. Nobody waits
 //! for a socket while he holds one.
@@ -11,12 +12,18 @@ mod keep;
 mod member;
 mod outbox;
 mod routes;
+mod users;
+mod way;
 
 pub use keep::{Kept, keep};
-pub use member::Member;
+pub use member::{Member, Process};
 pub use outbox::Outbox;
 pub use routes::VirtualId;
+pub use users::User;
+pub use way::Way;
 
+use crate::ListenInfos;
+use crate::lending::{Grant, Lender, Peers};
 use crate::virtual_worker::Shell;
 use bytes::Bytes;
 use mafalda_channel::{Message, view};
@@ -25,8 +32,11 @@ use mafalda_virtual_worker::{Ledger, MemberId};
 use member::Said;
 use routes::Owners;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 /// Members and the virtual workers that use them.
 pub struct Members {
@@ -35,13 +45,20 @@ pub struct Members {
     ledger: Ledger,
     state: Mutex<State>,
     owners: Mutex<Owners>,
+    /// Which pods lend to whom.
+    peers: Peers,
+    /// Whose listen infos all of them get, once that is known.
+    listen_infos: watch::Sender<Option<ListenInfos>>,
+    /// A pod that lent is let go of.
+    returned: Notify,
     started: Instant,
 }
 
 #[derive(Default)]
 struct State {
     members: BTreeMap<MemberId, Arc<Member>>,
-    virtual_workers: HashMap<VirtualId, Arc<Shell>>,
+    users: HashMap<VirtualId, User>,
+    lenders: Vec<Arc<Lender>>,
     /// How the last process ended.
     exit: Option<Exit>,
 }
@@ -54,6 +71,9 @@ impl Members {
             ledger: Ledger::default(),
             state: Mutex::default(),
             owners: Mutex::default(),
+            peers: Peers::default(),
+            listen_infos: watch::Sender::new(None),
+            returned: Notify::new(),
             started: Instant::now(),
         }
     }
@@ -74,12 +94,16 @@ impl Members {
     /// A second has passed, in which processes took these shares of a core.
     pub fn on_second(&self, shares: &HashMap<u32, f64>) {
         let now = self.now();
+        let mut loads = Vec::new();
         for member in self.all() {
-            let share = shares.get(&member.pid).copied().unwrap_or(0.0);
-            self.ledger.on_cpu(member.id, share as f32, now);
+            if let Some(process) = member.process {
+                let share = shares.get(&process.pid).copied().unwrap_or(0.0) as f32;
+                self.ledger.on_cpu(member.id, share, now);
+                loads.push((member.id, share));
+            }
         }
-        for shell in self.virtual_workers() {
-            shell.on_tick(now);
+        for user in self.users() {
+            user.on_second(now, &loads);
         }
     }
 
@@ -103,83 +127,203 @@ impl Members {
         self.state().members.values().cloned().collect()
     }
 
+    fn users(&self) -> Vec<User> {
+        self.state().users.values().cloned().collect()
+    }
+
     /// The virtual workers now, the oldest first.
     pub fn virtual_workers(&self) -> Vec<Arc<Shell>> {
-        let mut all: Vec<_> = self.state().virtual_workers.values().cloned().collect();
+        let users = self.users().into_iter();
+        let mut all: Vec<_> = users.filter_map(User::virtual_worker).collect();
         all.sort_by_key(|shell| shell.id());
         all
     }
 
-    /// Lends all members to a virtual worker, the later ones too.
-    pub fn attach(&self, shell: &Arc<Shell>) {
+    /// Which pods lend to whom.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Whose listen infos all members get: the first that says so decides.
+    pub fn agree(&self, listen_infos: ListenInfos) -> ListenInfos {
+        let mut agreed = listen_infos;
+        self.listen_infos
+            .send_modify(|known| agreed = *known.get_or_insert(listen_infos));
+        agreed
+    }
+
+    /// Waits until that is known.
+    pub async fn agreed(&self) -> ListenInfos {
+        let mut known = self.listen_infos.subscribe();
+        // The sender lives as long as this.
+        let agreed = known.wait_for(Option::is_some).await;
+        agreed
+            .ok()
+            .and_then(|agreed| *agreed)
+            .unwrap_or(ListenInfos::Pod)
+    }
+
+    /// Lends members to a user, the later ones too.
+    pub fn attach(&self, user: User) {
         let members = {
             let mut state = self.state();
-            state.virtual_workers.insert(shell.id(), shell.clone());
+            state.users.insert(user.id(), user.clone());
             state.members.values().cloned().collect::<Vec<_>>()
         };
-        shell.on_tick(self.now());
+        user.on_tick(self.now());
         // One that comes meanwhile is added twice, which changes nothing.
         for member in members {
-            shell.on_member_added(&member);
+            self.offer(&user, &member);
         }
     }
 
-    /// The virtual worker is over: it has closed what it had.
+    /// The user is over: it has closed what it had.
     pub fn detach(&self, id: VirtualId) {
-        let members = {
+        let (members, lenders) = {
             let mut state = self.state();
-            state.virtual_workers.remove(&id);
-            state.members.values().cloned().collect::<Vec<_>>()
+            state.users.remove(&id);
+            let members: Vec<_> = state.members.values().cloned().collect();
+            (members, state.lenders.clone())
         };
         members.iter().for_each(|member| member.forget(id));
+        lenders.iter().for_each(|lender| lender.detach(id));
         self.owners().forget(id);
     }
 
-    /// A process was started.
-    fn add(&self, member: &Arc<Member>) {
-        self.state().members.insert(member.id, member.clone());
-        for shell in self.virtual_workers() {
-            shell.on_member_added(member);
+    /// Lends the user a member that it may have, or wants it back.
+    fn offer(&self, user: &User, member: &Arc<Member>) {
+        let may = member.is_here()
+            || !member.is_cordoned() && self.peers.lends(&member.locality.pod, user.session());
+        match may {
+            true => user.on_member_added(member),
+            false => user.on_member_wanted_back(member),
         }
     }
 
-    /// A process has ended, and said all it had to say.
-    fn remove(&self, member: &Member, exit: Exit) {
+    /// Which pods lend to whom has changed.
+    pub fn offer_all(&self) {
+        let members = self.all();
+        for user in self.users() {
+            for member in members.iter().filter(|member| !member.is_here()) {
+                self.offer(&user, member);
+            }
+        }
+    }
+
+    /// Whether a user has the member.
+    pub fn is_used(&self, member: MemberId) -> bool {
+        self.users().iter().any(|user| user.has(member))
+    }
+
+    /// A pod is there that lends.
+    pub fn add_lender(&self, lender: &Arc<Lender>) {
+        self.state().lenders.push(lender.clone());
+    }
+
+    /// It is no more.
+    pub fn remove_lender(&self, lender: &Arc<Lender>) {
+        let mut state = self.state();
+        state.lenders.retain(|other| !Arc::ptr_eq(other, lender));
+        self.returned.notify_one();
+    }
+
+    /// Lets go of all pods that lend, in order; not for ever.
+    pub async fn return_all(&self, patience: Duration) {
+        self.peers.lend_to_all(Grant::default());
+        for lender in self.lenders() {
+            lender.queue().end();
+        }
+        let returned = async {
+            while !self.lenders().is_empty() {
+                self.returned.notified().await;
+            }
+        };
+        // One that does not answer learns it by the connection's end.
+        let _ = timeout(patience, returned).await;
+    }
+
+    /// A worker is there.
+    pub fn add(&self, member: &Arc<Member>) {
+        self.state().members.insert(member.id, member.clone());
+        for user in self.users() {
+            self.offer(&user, member);
+        }
+    }
+
+    /// A worker has ended, and said all it had to say.
+    pub fn remove(&self, member: &Member, exit: Exit) {
         {
             let mut state = self.state();
             state.members.remove(&member.id);
             state.exit = Some(exit);
         }
-        for shell in self.virtual_workers() {
-            shell.on_member_gone(member.id);
+        for user in self.users() {
+            user.on_member_gone(member.id, exit);
         }
         self.ledger.forget(member.id);
     }
 
     /// Events of this handler are the virtual worker's from now on; false if they are another's.
     pub fn own(&self, owner: VirtualId, handler: &str) -> bool {
-        self.owners().own(owner, handler)
+        let is_own = self.owners().own(owner, handler);
+        if is_own {
+            for lender in self.lenders() {
+                lender.own(owner, handler);
+            }
+        }
+        is_own
     }
 
     /// Events of this handler are nobody's from now on.
     pub fn disown(&self, owner: VirtualId, handler: &str) {
         self.owners().disown(owner, handler);
+        for lender in self.lenders() {
+            lender.disown(owner, handler);
+        }
     }
 
-    /// Takes whole messages of a member's process.
-    fn receive(&self, member: &Member, batch: Bytes) -> Result<(), mafalda_channel::ViewError> {
+    /// Whether events of this handler are the user's.
+    pub fn is_owned(&self, owner: VirtualId, handler: &str) -> bool {
+        self.owners().of(handler) == Some(owner)
+    }
+
+    /// All ids that a virtual worker gave.
+    pub fn owned_by(&self, owner: VirtualId) -> Vec<String> {
+        self.owners().owned_by(owner)
+    }
+
+    /// A borrower speaks for a virtual worker; false if another does.
+    pub fn name(&self, borrower: VirtualId, virtual_worker: VirtualId) -> bool {
+        !self.state().users.contains_key(&virtual_worker)
+            && self.owners().name(borrower, virtual_worker)
+    }
+
+    /// … and now no more.
+    pub fn unname(&self, borrower: VirtualId, virtual_worker: VirtualId) {
+        self.owners().unname(borrower, virtual_worker);
+    }
+
+    fn lenders(&self) -> Vec<Arc<Lender>> {
+        self.state().lenders.clone()
+    }
+
+    /// Takes whole messages of a member.
+    ///
+    /// # Errors
+    /// They are none of the channel.
+    pub fn receive(&self, member: &Member, batch: Bytes) -> Result<(), mafalda_channel::ViewError> {
         for said in member.receive(batch, &self.owners)? {
             match said {
                 Said::To(owner, message) => {
-                    let shell = self.state().virtual_workers.get(&owner).cloned();
-                    if let Some(shell) = shell {
-                        shell.on_member(member.id, message);
+                    let user = self.state().users.get(&owner).cloned();
+                    if let Some(user) = user {
+                        user.on_member(member.id, message);
                     }
                 }
                 Said::Log(message) if self.shared => log(member, &message),
                 Said::Running(message) | Said::Log(message) => {
-                    for shell in self.virtual_workers() {
-                        shell.on_member(member.id, message.clone());
+                    for user in self.users().iter().filter(|user| user.has(member.id)) {
+                        user.on_member(member.id, message.clone());
                     }
                 }
             }
@@ -188,10 +332,20 @@ impl Members {
     }
 }
 
+/// What no other member of this process is called.
+pub fn next_member_id() -> MemberId {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+
+    MemberId(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A shared worker's log is the pod's: it may speak of any application.
 fn log(member: &Member, message: &Bytes) {
     if let Ok(Message::Log(line)) = view(message) {
-        let (worker, pid) = (member.slot, member.pid);
+        let (worker, pid) = member
+            .process
+            .map(|process| (process.slot, process.pid))
+            .unzip();
         match line.as_bytes().first() {
             Some(b'E') => tracing::error!(worker, pid, "{}", &line[1..]),
             Some(b'W') => tracing::warn!(worker, pid, "{}", &line[1..]),

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
+use crate::lending::Grant;
 use crate::members::{Kept, Members, VirtualId, keep};
 use crate::metrics::Metrics;
 use crate::sessions::{Session, SessionError, Sessions, Wanted};
@@ -11,6 +12,7 @@ use mafalda_link::{MEDIASOUP_NPM, RefusalBody};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -44,6 +46,8 @@ pub enum Place {
     Worker(usize),
     /// A virtual worker.
     Virtual(VirtualId),
+    /// The pod's workers as members, for virtual workers elsewhere.
+    Lent(VirtualId),
 }
 
 impl fmt::Display for Place {
@@ -51,6 +55,7 @@ impl fmt::Display for Place {
         match self {
             Self::Worker(slot) => slot.fmt(formatter),
             Self::Virtual(id) => write!(formatter, "virtual-{}", id.0),
+            Self::Lent(id) => write!(formatter, "lent-{}", id.0),
         }
     }
 }
@@ -134,6 +139,8 @@ struct State {
     slots: BTreeMap<usize, Slot>,
     connections: HashMap<String, Connection>,
     workers_of: HashMap<String, usize>,
+    /// How many borrow the pod's workers, or are about to.
+    borrowers: usize,
     /// Worker processes that connections have, or will have, for themselves.
     processes: usize,
     /// Members of single applications.
@@ -212,10 +219,11 @@ struct Inner {
     stop: watch::Sender<bool>,
 }
 
-/// A client's right to one worker, given back when dropped.
+/// A client's right to one worker, or to borrow them all; given back when dropped.
 pub struct Reservation {
     pod: Pod,
-    client: String,
+    /// Whose worker it is; none if it borrows.
+    client: Option<String>,
     /// Worker processes that are its own.
     processes: usize,
 }
@@ -235,13 +243,23 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.pod.state();
         state.processes -= self.processes;
-        if let Some(count) = state.workers_of.get_mut(&self.client) {
+        let Some(client) = &self.client else {
+            state.borrowers -= 1;
+            return;
+        };
+        if let Some(count) = state.workers_of.get_mut(client) {
             *count -= 1;
             if *count == 0 {
-                state.workers_of.remove(&self.client);
+                state.workers_of.remove(client);
             }
         }
     }
+}
+
+/// Where the numbers of this process's virtual workers begin: other pods that borrow the same workers
+/// have others. They stay below what JSON's readers take for whole numbers.
+fn first_virtual_id() -> u64 {
+    u64::from(RandomState::new().hash_one(std::process::id()) as u32) << 16
 }
 
 /// Makes a refusal of a word for programs and a sentence for people.
@@ -252,6 +270,13 @@ pub fn refusal(code: &str, message: impl Into<String>) -> RefusalBody {
     }
 }
 
+fn draining() -> RefusalBody {
+    refusal(
+        "draining",
+        "this pod takes no new workers, as it is about to stop: try another",
+    )
+}
+
 impl Pod {
     /// A pod without workers yet.
     pub fn new(config: Config) -> Self {
@@ -260,7 +285,7 @@ impl Pod {
             metrics: Metrics::default(),
             state: Mutex::default(),
             members: Arc::new(Members::new(true)),
-            virtual_ids: AtomicU64::new(0),
+            virtual_ids: AtomicU64::new(first_virtual_id()),
             changes: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         }))
@@ -308,6 +333,7 @@ impl Pod {
 
     /// Starts the workers that are kept running.
     pub fn start_workers(&self) {
+        self.members().agree(self.config().listen_infos);
         for index in 0..self.config().workers {
             match self.config().mode {
                 Mode::Real => self.add_slot(&mut self.state(), index, true),
@@ -400,10 +426,7 @@ impl Pod {
         let mut state = self.state();
         // A session that is here goes on until it is moved: its applications may come back.
         if state.stopping || !of_session && !state.takes_new() {
-            return Err(refusal(
-                "draining",
-                "this pod takes no new workers, as it is about to stop: try another",
-            ));
+            return Err(draining());
         }
         let all: usize = state.workers_of.values().sum();
         let processes = usize::from(mode == Mode::Real);
@@ -434,8 +457,30 @@ impl Pod {
         state.processes += processes;
         Ok(Reservation {
             pod: self.clone(),
-            client: client.to_owned(),
+            client: Some(client.to_owned()),
             processes,
+        })
+    }
+
+    /// Counts one more who borrows the pod's workers: it takes none from anybody.
+    ///
+    /// # Errors
+    /// The pod is being emptied, or there are as many as connections at once.
+    pub fn reserve_lending(&self) -> Result<Reservation, RefusalBody> {
+        let most = self.config().max_connections;
+        let mut state = self.state();
+        if !state.takes_new() {
+            return Err(draining());
+        }
+        if state.borrowers >= most {
+            let message = format!("{most} borrow this pod's workers already (--max-connections)");
+            return Err(refusal("tooManyConnections", message));
+        }
+        state.borrowers += 1;
+        Ok(Reservation {
+            pod: self.clone(),
+            client: None,
+            processes: 0,
         })
     }
 
@@ -527,7 +572,7 @@ impl Pod {
     /// Whether no application has, or is about to get, a worker.
     pub fn is_unused(&self) -> bool {
         let state = self.state();
-        state.connections.is_empty() && state.workers_of.is_empty()
+        state.connections.is_empty() && state.workers_of.is_empty() && state.borrowers == 0
     }
 
     /// How many connections there are.
@@ -601,6 +646,9 @@ impl Pod {
             let places: Vec<Place> = of_session.map(|connection| connection.place).collect();
             (ended, places)
         };
+        self.members()
+            .peers()
+            .lend_to_session(name, Grant::default());
         tracing::info!(
             session = name,
             generation = ended.generation,

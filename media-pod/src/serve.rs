@@ -2,6 +2,7 @@
 
 use crate::cpu::CpuSampler;
 use crate::http;
+use crate::lending::keep_borrowing;
 use crate::pod::Pod;
 use crate::tls::Certificate;
 use hyper::server::conn::http1;
@@ -44,6 +45,8 @@ pub async fn run(
     let tls = tls.map_err(io::Error::other)?;
     pod.start_workers();
     tokio::spawn(each_second(pod.clone()));
+    let borrowing = keep_borrowing(pod.members().clone(), pod.config().borrows());
+    tokio::spawn(borrowing);
     let accepting = tokio::spawn(accept(pod.clone(), listener, tls));
     let gentle = async {
         shutdown.gentle.await;

@@ -128,7 +128,7 @@ fn connection_status(id: &str, connection: &Connection) -> ConnectionStatus {
 
 fn virtual_worker_status(id: &str, connection: &Connection) -> Option<VirtualWorkerStatus> {
     match connection.place {
-        Place::Worker(_) => None,
+        Place::Worker(_) | Place::Lent(_) => None,
         Place::Virtual(virtual_id) => Some(VirtualWorkerStatus {
             id: virtual_id.0,
             session: connection

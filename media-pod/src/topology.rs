@@ -43,12 +43,17 @@ pub async fn topology(pod: &Pod) -> Topology {
         virtual_workers: Vec::new(),
     };
     for group in pod.groups() {
-        all.members.extend(group.all().iter().map(|member| Member {
-            member: member.id.0,
-            worker: member.slot,
-            pid: member.pid,
-            cpu: cpu.get(&member.slot).copied().unwrap_or(0.0),
-        }));
+        let members = group.all();
+        let here = members.iter().filter_map(|member| {
+            let process = member.process?;
+            Some(Member {
+                member: member.id.0,
+                worker: process.slot,
+                pid: process.pid,
+                cpu: cpu.get(&process.slot).copied().unwrap_or(0.0),
+            })
+        });
+        all.members.extend(here);
         for shell in group.virtual_workers() {
             all.virtual_workers.push(VirtualWorker {
                 id: shell.id().0,

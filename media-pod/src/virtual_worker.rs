@@ -9,7 +9,7 @@ mod application;
 pub use application::{Application, FrameQueue};
 
 use crate::inventory::Inventory;
-use crate::members::{Member, Members, Outbox, VirtualId};
+use crate::members::{Member, Members, VirtualId, Way};
 use crate::metrics::Direction;
 use crate::pod::Pod;
 use crate::translate::{Inbound, Translator, join};
@@ -18,7 +18,7 @@ use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::{Message, ViewError, messages, view};
 use mafalda_link::{Exit, Frame};
 use mafalda_virtual_worker::{Action, Aliases, Config, MemberId, Topology, VirtualWorker};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// One virtual worker of one application.
 pub struct Shell {
     id: VirtualId,
+    session: Option<String>,
     pod: Pod,
     group: Arc<Members>,
     core: Mutex<Core>,
@@ -45,6 +46,8 @@ pub struct Shell {
 struct Core {
     machine: VirtualWorker,
     members: BTreeMap<MemberId, Arc<Member>>,
+    /// Those of them that are to be given back.
+    wanted_back: BTreeSet<MemberId>,
     /// What goes by another name there.
     aliases: Aliases,
     /// Checks and counts what the application says and hears.
@@ -57,9 +60,10 @@ struct Core {
 }
 
 impl Shell {
-    /// For an application; [`Members::attach`] then lends it members.
+    /// For an application, of a session or not; [`Members::attach`] then lends it members.
     pub fn new(
         id: VirtualId,
+        session: Option<String>,
         pod: Pod,
         group: Arc<Members>,
         config: Config,
@@ -68,11 +72,13 @@ impl Shell {
         let machine = VirtualWorker::new(config, group.ledger().clone());
         Self {
             id,
+            session,
             pod,
             group,
             core: Mutex::new(Core {
                 machine,
                 members: BTreeMap::new(),
+                wanted_back: BTreeSet::new(),
                 aliases: Aliases::default(),
                 translator: Translator::new(None, Arc::default()),
                 told: false,
@@ -88,6 +94,11 @@ impl Shell {
     /// What no other virtual worker of the pod is called.
     pub fn id(&self) -> VirtualId {
         self.id
+    }
+
+    /// The session that it works for.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
     }
 
     /// The way to the application.
@@ -116,7 +127,7 @@ impl Shell {
 
     /// Takes whole messages of the application. Returns what is to be told it beside the channel,
     /// and the members that must be waited for before the next messages.
-    pub fn on_application(&self, batch: &Bytes) -> (Option<Frame>, Vec<Outbox>) {
+    pub fn on_application(&self, batch: &Bytes) -> (Option<Frame>, Vec<Way>) {
         let mut core = self.core();
         if core.closed || self.exit.borrow().is_some() {
             return (None, Vec::new());
@@ -173,20 +184,80 @@ impl Shell {
         }
     }
 
-    /// A member was lent.
+    /// A member was lent, or is not wanted back any more.
     pub fn on_member_added(&self, member: &Arc<Member>) {
         let mut core = self.core();
-        if core.closed || core.members.contains_key(&member.id) {
+        if core.closed {
+            return;
+        }
+        if core.wanted_back.remove(&member.id) {
+            core.machine.on_member_cordoned(member.id, false);
+        }
+        if core.members.contains_key(&member.id) {
             return;
         }
         core.members.insert(member.id, member.clone());
-        let actions = core.machine.on_member_added(member.id, member.is_running());
+        let (is_running, locality) = (member.is_running(), member.locality.clone());
+        let actions = core
+            .machine
+            .on_member_added(member.id, is_running, locality);
         self.act(&mut core, actions, &mut BTreeMap::new());
     }
 
-    /// A member's process has ended.
+    /// A member is to take nothing new, and goes back when it has nothing of ours.
+    pub fn on_member_wanted_back(&self, member: MemberId) {
+        let mut core = self.core();
+        if core.members.contains_key(&member) && core.wanted_back.insert(member) {
+            core.machine.on_member_cordoned(member, true);
+        }
+    }
+
+    /// Gives back what is wanted back and has nothing of ours.
+    pub fn give_back(&self) {
+        let mut core = self.core();
+        let empty = |id: &&MemberId| core.machine.carries(**id) == 0;
+        let empty: Vec<MemberId> = core.wanted_back.iter().filter(empty).copied().collect();
+        for id in empty {
+            // Without any it would be dead.
+            if core.members.len() > 1 {
+                core.members.remove(&id);
+                core.wanted_back.remove(&id);
+                let actions = core.machine.on_member_gone(id);
+                self.act(&mut core, actions, &mut BTreeMap::new());
+            }
+        }
+    }
+
+    /// Whether it was lent the member.
+    pub fn has(&self, member: MemberId) -> bool {
+        self.core().members.contains_key(&member)
+    }
+
+    /// Whether all its members are warm: it would be well served with more.
+    pub fn wants_more(&self) -> bool {
+        self.core().machine.wants_more()
+    }
+
+    /// How much it has on members of other pods, by the pod's name.
+    pub fn carried_elsewhere(&self) -> BTreeMap<String, usize> {
+        let core = self.core();
+        let mut carried = BTreeMap::new();
+        for member in core.members.values().filter(|member| !member.is_here()) {
+            let pod = member.locality.pod.to_string();
+            *carried.entry(pod).or_default() += core.machine.carries(member.id);
+        }
+        carried
+    }
+
+    /// A member has ended.
     pub fn on_member_gone(&self, member: MemberId) {
-        self.core().members.remove(&member);
+        {
+            let mut core = self.core();
+            core.wanted_back.remove(&member);
+            if core.members.remove(&member).is_none() {
+                return;
+            }
+        }
         self.step(|machine| machine.on_member_gone(member));
     }
 
@@ -204,6 +275,7 @@ impl Shell {
         let actions = core.machine.on_application_gone();
         self.act(&mut core, actions, &mut BTreeMap::new());
         core.members.clear();
+        core.wanted_back.clear();
         drop(core);
         self.group.detach(self.id);
         self.end(Exit::Code(0));
@@ -248,7 +320,7 @@ impl Shell {
     }
 
     /// Does what the machine says, and notes the members that are `full`.
-    fn act(&self, core: &mut Core, actions: Vec<Action>, full: &mut BTreeMap<MemberId, Outbox>) {
+    fn act(&self, core: &mut Core, actions: Vec<Action>, full: &mut BTreeMap<MemberId, Way>) {
         let mut actions = VecDeque::from(actions);
         let mut to_application = Vec::new();
         while let Some(action) = actions.pop_front() {
@@ -266,7 +338,7 @@ impl Shell {
                                 actions.extend(core.machine.on_member(id, answer));
                             }
                             if sent.is_full {
-                                full.insert(id, member.outbox().clone());
+                                full.insert(id, member.way().clone());
                             }
                         }
                         // It was checked before, or it is the machine's own.

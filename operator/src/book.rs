@@ -13,7 +13,7 @@ use mafalda_plan::{
     Action, Drain, Generation, Home, NoPod, Observed, PodName, PodPhase, SessionName, SessionPhase,
     Step,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// What was decided for one cluster.
@@ -232,13 +232,13 @@ impl Book {
         }
     }
 
-    /// Whether a session that counts has this pod as its home.
-    pub fn is_home(&self, pod: &PodName) -> bool {
-        let here = |seat: &Seat| {
-            seat.phase != SessionPhase::Ended
-                && seat.home.as_ref().is_some_and(|home| home.pod == *pod)
-        };
-        self.seats.values().any(here)
+    /// The pods that are the home of a session that counts.
+    pub fn homes(&self) -> HashSet<&PodName> {
+        let counts = |seat: &&Seat| seat.phase != SessionPhase::Ended;
+        let homes = self.seats.values().filter(counts);
+        homes
+            .filter_map(|seat| Some(&seat.home.as_ref()?.pod))
+            .collect()
     }
 }
 

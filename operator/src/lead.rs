@@ -23,6 +23,7 @@ pub async fn lead(shared: Shared) {
     let mut tasks = JoinSet::new();
     let mut actors: HashMap<(String, String), AbortHandle> = HashMap::new();
     let mut orphans: HashMap<String, Instant> = HashMap::new();
+    let mut orphans_told = Instant::now();
     loop {
         let begun = Instant::now();
         actors.retain(|_, actor| !actor.is_finished());
@@ -37,7 +38,11 @@ pub async fn lead(shared: Shared) {
             }
         }
         while tasks.try_join_next().is_some() {}
-        tell_orphans(&shared, &mut orphans).await;
+        // All Sessions are looked at for it, and there are many changes.
+        if orphans_told.elapsed() >= TURN {
+            orphans_told = Instant::now();
+            tell_orphans(&shared, &mut orphans).await;
+        }
         tokio::select! {
             _ = changes.changed() => sleep_until(begun + TURN / 20).await,
             () = sleep_until(begun + TURN) => {}

@@ -6,6 +6,7 @@
 //! two ends is pure; [`cluster::actor`] is the loop around it.
 
 pub mod book;
+pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod conditions;

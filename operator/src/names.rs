@@ -16,12 +16,17 @@ pub const SESSION: &str = "mafalda.dev/session";
 pub const RTC_PORT: &str = "mafalda.dev/rtc-port";
 /// Annotation of a media pod: how many workers it was made with.
 pub const WORKERS: &str = "mafalda.dev/workers";
+/// Annotation of a media pod: the type of exposure that it was made for.
+pub const EXPOSURE: &str = "mafalda.dev/exposure";
 /// Annotation of a media pod that drains: how far and why, as JSON.
 pub const DRAIN: &str = "mafalda.dev/drain";
 /// Annotation that people put on a media pod that should drain: `true`.
 pub const DRAIN_REQUESTED: &str = "mafalda.dev/drain-requested";
 /// Annotation that the cluster autoscaler reads.
 pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+/// Annotation of a media pod: which keys and certificate its Secrets had. The kubelet brings a changed
+/// Secret to a pod at once when the pod changes too, and within a minute or so otherwise.
+pub const SECRETS: &str = "mafalda.dev/secrets";
 /// Annotation of a Secret that is made anew: from when on, in seconds since 1970.
 pub const RENEW_AT: &str = "mafalda.dev/renew-at";
 

@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a connection to a pod takes, with many others at the same time.
+const FIRST_WORD: Duration = Duration::from_millis(10);
+
 const REGION: &str = "topology.kubernetes.io/region";
 
 /// All that one look at a cluster takes in.
@@ -30,6 +33,8 @@ pub struct Look<'a> {
     pub services: &'a HashMap<String, Arc<Service>>,
     /// What its pods said, by their uid.
     pub heard: &'a HashMap<String, Heard>,
+    /// Which keys and certificate its Secrets have.
+    pub secrets: &'a str,
     /// Its pods whose hosts say that nobody listens there, by their uid.
     pub refusing: &'a HashSet<String>,
     pub timing: plan::Timing,
@@ -57,6 +62,11 @@ impl Look<'_> {
         let node = self.node_of(pod).map(Arc::as_ref);
         let service = self.services.get(&pod.name_any()).map(Arc::as_ref);
         address::resolve(&self.cluster.spec, pod, node, service)
+    }
+
+    /// Whether the pod was told its address before the cluster's exposure changed: it keeps it.
+    pub fn is_of_before(&self, pod: &Pod) -> bool {
+        started(pod).is_some() && !manifest::is_exposed_as(&self.cluster.spec, pod)
     }
 
     /// What the pod said, if it is the one that said it.
@@ -228,7 +238,7 @@ impl Look<'_> {
             created: note.created,
             terminating_since: terminating_since(pod, note),
             ready_since: view.ready_since,
-            address_known: addresses.is_ok(),
+            address_known: addresses.is_ok() || self.is_of_before(pod),
             drain_requested: cordoned || requested,
             drain: note.drain,
             restored_at: note.restored_at,
@@ -247,6 +257,11 @@ impl Look<'_> {
         let refuses = refuses.is_some_and(|uid| self.refusing.contains(uid));
         let missed = self.now.saturating_sub(seen) >= self.timing.poll_interval * 2;
         refuses || (missed && started(pod).is_none())
+    }
+
+    /// What an operator that begins needs until all its pods can be heard: a connection to each.
+    fn first_words(&self) -> Duration {
+        FIRST_WORD * u32::try_from(self.pods.len()).unwrap_or(u32::MAX)
     }
 
     /// How the pod itself is.
@@ -268,7 +283,7 @@ impl Look<'_> {
             (None, Some(started), _) if started < book.since => View {
                 ready_since: Some(started),
                 down: self.is_down(pod, book.since),
-                last_seen: Some(book.since),
+                last_seen: Some(self.now.min(book.since + self.first_words())),
                 sessions: hosted(book, pod),
                 ..View::silent(workers_of(pod))
             },

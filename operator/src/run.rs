@@ -48,6 +48,9 @@ pub struct Settings {
     /// How long a pod that is to go takes nothing new before its sessions are told, in seconds.
     #[arg(long, default_value_t = 30)]
     pub cordon_seconds: u32,
+    /// How often keys and certificates are looked at, in seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub secrets_seconds: u32,
     /// Requests to the API server at the same time, at most, and as many to pods.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub requests: u16,
@@ -130,6 +133,7 @@ fn shared(settings: &Settings, client: Client, index: Index) -> Shared {
         clock: Clock::start(),
         requests: Arc::new(Semaphore::new(settings.requests.into())),
         calls: Arc::new(Semaphore::new(settings.requests.into())),
+        secrets: seconds(settings.secrets_seconds),
         client,
     }
 }

@@ -139,7 +139,7 @@ impl Sink for ToApplication {
             Frame::Exit(exit) => self.exit = Some(*exit),
             Frame::Channel(batch) => check_messages(batch)?,
             Frame::Stdout(_) | Frame::Stderr(_) => {}
-            Frame::Signal(_) | Frame::RequestsEnd => {
+            Frame::Signal(_) | Frame::RequestsEnd | Frame::Lending(_) => {
                 return Err(invalid("the pod sends a frame that only applications send"));
             }
         }

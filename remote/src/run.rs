@@ -163,6 +163,6 @@ fn deliver(frame: &Frame, responses: &mut Responses) {
         Frame::Stdout(text) => _ = io::stdout().write_all(text),
         Frame::Stderr(text) => _ = io::stderr().write_all(text),
         // The end is the connection's result; the others were refused.
-        Frame::Exit(_) | Frame::Signal(_) | Frame::RequestsEnd => {}
+        Frame::Exit(_) | Frame::Signal(_) | Frame::RequestsEnd | Frame::Lending(_) => {}
     }
 }

@@ -5,6 +5,7 @@ import { asFromAnotherHost, closeWith, createWorker, mediasoup } from '../lib/ap
 import { startPod } from '../lib/pod.js';
 import { program } from '../lib/programs.js';
 import { Scope } from '../lib/scope.js';
+import { gatewayLatency } from './gateway.js';
 import { latency } from './latency.js';
 import { relayMemory, relayStart } from './relay.js';
 import { rustLatency } from './rust.js';
@@ -85,6 +86,14 @@ try {
     for (const [what, comparison] of Object.entries(measured)) {
       show(`virtual worker of 4, ${name}, ${what}`, comparison);
     }
+  }
+  results.gateway = await gatewayLatency(rounds);
+  for (const [what, { median, p99, rounds }] of Object.entries(results.gateway)) {
+    const side = ({ localMicros, remoteMicros, ratio }) =>
+      `${localMicros} µs direct, ${remoteMicros} µs through it, ratio ${ratio}`;
+    console.log(
+      `gateway, ${what} (${rounds} rounds)\n  median ${side(median)}\n  p99    ${side(p99)}`,
+    );
   }
   results.tree = await tree(scope);
   const { packetsPerSecond, received, virtual, bare, ratio } = results.tree;

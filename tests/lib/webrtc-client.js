@@ -23,6 +23,7 @@ const AES_CM_128_HMAC_SHA1_80 = /** @type {const} */ (1);
  * @typedef {object} ClientOptions
  * @property {'client' | 'server'} [dtlsRole]  "client" unless told
  * @property {boolean} [onlySha1]  offers AES_CM_128_HMAC_SHA1_80 alone
+ * @property {string[]} [addresses]  the client's own; loopback unless told
  */
 
 /**
@@ -35,14 +36,14 @@ const AES_CM_128_HMAC_SHA1_80 = /** @type {const} */ (1);
 export async function connectClient(
   owner,
   transport,
-  { dtlsRole = 'client', onlySha1 = false } = {},
+  { dtlsRole = 'client', onlySha1 = false, addresses } = {},
 ) {
   const candidates = transport.iceCandidates.filter(({ protocol }) => protocol === 'udp');
   const loopbacks = candidates.map(({ address }) => (isIPv6(address) ? '::1' : '127.0.0.1'));
   const gatherer = new RTCIceGatherer({
     useIpv4: false,
     useIpv6: false,
-    additionalHostAddresses: [...new Set(loopbacks)],
+    additionalHostAddresses: addresses ?? [...new Set(loopbacks)],
     stunServer: undefined,
   });
   gatherer.connection.iceControlling = true;

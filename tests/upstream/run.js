@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { cp, copyFile, readFile, realpath, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { makeCertificate } from '../lib/certificate.js';
+import { startCluster } from '../lib/gateway.js';
 import { start } from '../lib/process.js';
 import { startVirtualPod } from '../lib/pod.js';
 import { program } from '../lib/programs.js';
@@ -78,32 +79,53 @@ async function runSuite(owner, title, root, env) {
 /** On one host the pod takes the channel's ends over; with it off, the connection carries them. */
 const carried = { MAFALDA_HAND_OVER: 'off' };
 
-/** The pods that the suite runs against. */
+/** How a virtual worker places, and a gateway too. */
+const placements = ['pack', 'spread'];
+
+/** The clusters that the suite runs against: two pods behind a gateway. */
+function clusters() {
+  return placements.flatMap((placement) =>
+    [carried, {}].map((env) => ({
+      title: `a gateway to 2 pods, ${placement}, channel ${env === carried ? 'carried' : 'handed over'}`,
+      args: ['--placement', placement],
+      env,
+    })),
+  );
+}
+
+/** The pods that the suite runs against, each with so many workers. */
 function pods() {
   const real = [
     {
       title: 'a real worker, its channel carried',
-      workers: 1,
+      workers: [1],
       args: ['--virtual', 'off'],
       env: carried,
     },
     {
       title: 'a real worker, its channel handed over',
-      workers: 2,
+      workers: [2],
       args: ['--virtual', 'off'],
       env: {},
     },
   ];
   const virtual = [1, 3, 5].flatMap((workers) =>
-    ['pack', 'spread'].map((placement) => ({
+    placements.map((placement) => ({
       title: `a virtual worker of ${workers}, ${placement}`,
-      workers,
+      workers: [workers],
       args: ['--placement', placement],
       // Each way is the hard one for something.
       env: placement === 'pack' ? carried : {},
     })),
   );
-  return [...real, ...virtual];
+  // The relay runs the virtual worker over the workers of two pods.
+  const horizontal = placements.map((placement) => ({
+    title: `a virtual worker of two pods, ${placement}`,
+    workers: [1, 2],
+    args: [],
+    env: { MAFALDA_PLACEMENT: placement },
+  }));
+  return [...real, ...virtual, ...horizontal];
 }
 
 const scope = new Scope();
@@ -117,16 +139,32 @@ try {
     const only = process.argv[2];
     for (const { title, workers, args, env } of pods()) {
       if (only && !title.includes(only)) continue;
-      const pod = await startVirtualPod(scope, {
-        workers,
-        args: ['--listen-infos', 'application', ...args],
+      const pods = [];
+      for (const count of workers) {
+        const options = { workers: count, args: ['--listen-infos', 'application', ...args] };
+        pods.push(await startVirtualPod(scope, options));
+      }
+      await runSuite(scope, title, root, {
+        MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
+        MAFALDA_URL: pods.map((pod) => pod.webSocketUrl).join(),
+        ...env,
+      });
+      for (const pod of pods) await pod.stop();
+    }
+    for (const { title, args, env } of clusters()) {
+      if (only && !title.includes(only)) continue;
+      const { pods, gateway } = await startCluster(scope, 2, {
+        args,
+        workers: 2,
+        podArgs: ['--listen-infos', 'application', ...args],
       });
       await runSuite(scope, title, root, {
         MEDIASOUP_WORKER_BIN: program('mafalda-worker'),
-        MAFALDA_URL: pod.webSocketUrl,
+        MAFALDA_URL: gateway.webSocketUrl,
         ...env,
       });
-      await pod.stop();
+      await gateway.stop();
+      for (const pod of pods) await pod.stop();
     }
   }
 } finally {

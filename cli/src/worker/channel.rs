@@ -33,6 +33,11 @@ impl Descriptors {
         })
     }
 
+    /// The ends of the channel, for threads.
+    pub fn into_std(self) -> io::Result<(StdUnixStream, StdUnixStream)> {
+        Ok((self.requests.into_std()?, self.responses.into_std()?))
+    }
+
     /// The ends of the channel, to be passed on.
     pub fn ends(&self) -> Ends<BorrowedFd<'_>> {
         Ends {
@@ -184,7 +189,9 @@ impl mafalda_link::Sink for Outputs {
             Some(Frame::Stdout(bytes)) => (&mut self.stdout, bytes),
             Some(Frame::Stderr(bytes)) => (&mut self.stderr, bytes),
             Some(Frame::Exit(exit)) => return Ok(Some(*exit)),
-            Some(Frame::Signal(_) | Frame::RequestsEnd) | None => return Ok(None),
+            Some(Frame::Signal(_) | Frame::RequestsEnd | Frame::Lending(_)) | None => {
+                return Ok(None);
+            }
         };
         while bytes.has_remaining() {
             let written = match output {

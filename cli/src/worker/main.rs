@@ -5,10 +5,14 @@
 mod channel;
 mod check;
 mod end;
+mod horizontal;
 
 use channel::Descriptors;
-use mafalda_link::client::{ClientError, EXIT_NO_POD, connect, hand_over, pod_gone, start};
+use mafalda_link::client::{
+    ClientError, EXIT_NO_POD, Target, connect, hand_over, pod_gone, start, url_from_env,
+};
 use mafalda_link::{End, Exit, Timing, drive};
+use mafalda_media_pod::horizontal::HorizontalError;
 use std::time::Duration;
 
 /// What mediasoup's own worker exits with when `MEDIASOUP_VERSION` is missing.
@@ -18,24 +22,52 @@ const USAGE: &str = "\
 mafalda-worker: runs a mediasoup worker in a media pod. It is not started by hand: an application
 names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
 
-  MAFALDA_URL    where the pod is: ws[s]://host:port (default ws://127.0.0.1:4400)
+  MAFALDA_URL    where the pod is: ws[s]://host:port (default ws://127.0.0.1:4400). Several, with
+                 commas between, or a host name with several addresses: the worker spans the
+                 workers of all those pods
   MAFALDA_MODE   `virtual`: a worker that spans all of the pod's; `real`: one process of its own
                  (default: as the pod is set, virtual). The path of MAFALDA_URL says it too:
                  ws://host:port/v1/worker/virtual or …/real
+  MAFALDA_PLACEMENT  with several pods: `pack` (as few workers as carry the load, default) or
+                 `spread` (one after the other)
   MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one; default none)
   MAFALDA_URL_FILE, MAFALDA_TOKEN_FILE
                  files with these, read when a worker is made, instead of the variables. While the
                  pod of MAFALDA_URL_FILE is away or does not have the session (any more), a new
-                 worker waits for up to two minutes until the file names another
+                 worker waits for up to two minutes until the file names another. Of several pods,
+                 those that the file names later are used from then on, the others no more
   MAFALDA_CA     a PEM file of authorities to trust, for wss (default: the system's)
   MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host (default on)
 
   --check        tries the connection with these settings and says what is wrong
   --help, --version";
 
-async fn relay(version: String) -> Result<Exit, ClientError> {
+/// Why there is no worker.
+#[derive(Debug, thiserror::Error)]
+enum RelayError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Horizontal(#[from] HorizontalError),
+}
+
+async fn run(version: String) -> Result<Exit, RelayError> {
     end::ignore_signals();
-    let descriptors = Descriptors::open()?;
+    let descriptors = Descriptors::open().map_err(ClientError::Io)?;
+    let text = url_from_env().map_err(ClientError::Connect)?;
+    let pods = horizontal::pods(&text, &version).await;
+    match pods.map_err(ClientError::Connect)? {
+        Some(pods) => {
+            let target =
+                Target::from_env_of(&pods[0].url, version).map_err(ClientError::Connect)?;
+            Ok(horizontal::run(pods, descriptors, target).await?)
+        }
+        None => Ok(relay(version, descriptors).await?),
+    }
+}
+
+/// Connects the application with one pod.
+async fn relay(version: String, descriptors: Descriptors) -> Result<Exit, ClientError> {
     let start = start(std::env::args().skip(1).collect());
     let (mut socket, welcome, mut reconnect) = connect(&version, start).await?;
     let pod = hand_over(&mut socket, &welcome, descriptors.ends())
@@ -73,8 +105,8 @@ fn main() {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(relay(version)),
-        Err(error) => Err(ClientError::Io(error)),
+        Ok(runtime) => runtime.block_on(run(version)),
+        Err(error) => Err(ClientError::Io(error).into()),
     };
     match result {
         Ok(exit) => end::as_worker(exit),

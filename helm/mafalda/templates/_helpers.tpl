@@ -53,18 +53,22 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* A container that runs kubectl. Takes a list: the chart's context, the name, the arguments. */}}
-{{- define "mafalda.kubectl" -}}
+{{/* A container of the operator's image that does one thing and ends. Takes a list: the chart's
+context, the name, the arguments. */}}
+{{- define "mafalda.once" -}}
 {{- $context := index . 0 -}}
 name: {{ index . 1 }}
-image: {{ $context.Values.kubectl.image }}
-imagePullPolicy: IfNotPresent
+image: {{ include "mafalda.image" (list $context "mafalda-operator") | quote }}
+imagePullPolicy: {{ $context.Values.image.pullPolicy }}
 args: {{ index . 2 | toJson }}
-env:
-  - {name: HOME, value: /tmp}
 securityContext:
   {{- include "mafalda.containerSecurity" $context | nindent 2 }}
 resources:
   requests: {cpu: 10m, memory: 32Mi}
-  limits: {memory: 256Mi}
+  limits: {memory: 128Mi}
+{{- end -}}
+
+{{- define "mafalda.image" -}}
+{{- $image := (index . 0).Values.image -}}
+{{ $image.registry }}/{{ index . 1 }}:{{ $image.tag }}
 {{- end -}}

@@ -10,7 +10,7 @@ use crate::handshake::{
     FILE_ARGUMENTS, HandedOver, Hello, Refusal, Resume, Start, Welcome, header,
 };
 use crate::socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
-use crate::tls;
+pub use crate::tls::config as tls_config;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -104,8 +104,8 @@ pub async fn pod_gone(stream: Option<UnixStream>) -> io::Result<()> {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// `ws://host:port` or `wss://host:port`, perhaps with a path before `/v1/worker`, or a path to
-    /// one kind of worker, `/v1/worker/virtual` or `/v1/worker/real`, or to a session,
-    /// `/v1/sessions/{name}`.
+    /// one kind of worker, `/v1/worker/virtual` or `/v1/worker/real`, to a session,
+    /// `/v1/sessions/{name}`, or to the pod's workers as members, `/v1/members`.
     pub url: Url,
     /// The kind of worker that is asked for, `virtual` or `real`; else the pod decides.
     pub mode: Option<String>,
@@ -115,6 +115,8 @@ pub struct Target {
     pub ca: Option<PathBuf>,
     /// The application's mediasoup version.
     pub mediasoup: String,
+    /// A file says where it is, and may say otherwise later.
+    pub moves: bool,
 }
 
 /// Why there is no connection.
@@ -129,6 +131,14 @@ pub enum ConnectError {
         /// Where.
         url: String,
         /// Why.
+        reason: String,
+    },
+    /// No process listens there.
+    #[error("cannot reach {url}: {reason}")]
+    NobodyThere {
+        /// Where.
+        url: String,
+        /// What the system says.
         reason: String,
     },
     /// The pod refuses.
@@ -167,13 +177,26 @@ impl From<ConnectError> for DialError {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Unreachable { .. } => Self::Retry(error.to_string()),
-            // Many come back at once when a network does.
-            ConnectError::Refused { ref code, .. } if code == "tooManyConnections" => {
+            ConnectError::NobodyThere { .. } => Self::NobodyThere(error.to_string()),
+            // Many come back at once when a network does; a gateway may not reach the pod yet.
+            ConnectError::Refused { ref code, .. }
+                if ["tooManyConnections", "unreachable"].contains(&code.as_str()) =>
+            {
                 Self::Retry(error.to_string())
             }
             _ => Self::Refused(error.to_string()),
         }
     }
+}
+
+/// What the environment names as URL, or as URLs: `MAFALDA_URL`, or what the file of
+/// `MAFALDA_URL_FILE` has now, else `ws://127.0.0.1:4400`.
+///
+/// # Errors
+/// [`ConnectError::Setting`]: the file cannot be read.
+pub fn url_from_env() -> Result<String, ConnectError> {
+    let text = home::variable_or_file("MAFALDA_URL")?;
+    Ok(text.unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned()))
 }
 
 /// The kinds of worker that a client may ask for.
@@ -187,6 +210,7 @@ fn worker_path(written: &str, mode: Option<&str>) -> String {
     // A session's workers are virtual.
     let parts: Vec<&str> = written.rsplitn(3, '/').collect();
     match parts[..] {
+        ["members", "v1", _] => return written.to_owned(),
         ["worker", _, before] if before.ends_with("/v1/sessions") => return written.to_owned(),
         [_, "sessions", before] if before.ends_with("/v1") => return format!("{written}/worker"),
         _ => {}
@@ -207,6 +231,33 @@ fn worker_path(written: &str, mode: Option<&str>) -> String {
 }
 
 impl Target {
+    /// The pod at a URL, with nothing to show.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`]: it is no URL of a pod.
+    pub fn new(url: &str, mediasoup: String) -> Result<Self, ConnectError> {
+        let setting = |what: &str| {
+            ConnectError::Setting(format!(
+                "MAFALDA_URL is {url:?}: {what}; it must be ws://host:port or wss://host:port"
+            ))
+        };
+        let url = Url::parse(url).map_err(|error| setting(&error.to_string()))?;
+        if !matches!(url.scheme(), "ws" | "wss") {
+            return Err(setting("its scheme is not ws or wss"));
+        }
+        if url.host().is_none() {
+            return Err(setting("it names no host"));
+        }
+        Ok(Self {
+            url,
+            mode: None,
+            token: None,
+            ca: None,
+            mediasoup,
+            moves: false,
+        })
+    }
+
     /// The target that the environment names: `MAFALDA_URL` (`ws://127.0.0.1:4400` when unset),
     /// `MAFALDA_MODE`, `MAFALDA_TOKEN` and `MAFALDA_CA`. URL and token may be in files, as they are
     /// now, that `MAFALDA_URL_FILE` and `MAFALDA_TOKEN_FILE` name.
@@ -214,20 +265,19 @@ impl Target {
     /// # Errors
     /// [`ConnectError::Setting`]: one of them is wrong.
     pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
-        let text = home::variable_or_file("MAFALDA_URL")?;
-        let text = text.unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned());
-        let setting = |what: &str| {
-            ConnectError::Setting(format!(
-                "MAFALDA_URL is {text:?}: {what}; it must be ws://host:port or wss://host:port"
-            ))
-        };
-        let url = Url::parse(&text).map_err(|error| setting(&error.to_string()))?;
-        if !matches!(url.scheme(), "ws" | "wss") {
-            return Err(setting("its scheme is not ws or wss"));
-        }
-        if url.host().is_none() {
-            return Err(setting("it names no host"));
-        }
+        let target = Self::from_env_of(&url_from_env()?, mediasoup)?;
+        Ok(Self {
+            moves: home::moves(),
+            ..target
+        })
+    }
+
+    /// As [`Target::from_env`], with this URL.
+    ///
+    /// # Errors
+    /// As that has them.
+    pub fn from_env_of(url: &str, mediasoup: String) -> Result<Self, ConnectError> {
+        let target = Self::new(url, mediasoup)?;
         let mode = home::variable("MAFALDA_MODE");
         if let Some(mode) = &mode
             && !MODES.contains(&mode.as_str())
@@ -238,15 +288,14 @@ impl Target {
             )));
         }
         Ok(Self {
-            url,
             mode,
             token: home::variable_or_file("MAFALDA_TOKEN")?,
             ca: home::variable("MAFALDA_CA").map(PathBuf::from),
-            mediasoup,
+            ..target
         })
     }
 
-    fn request(&self, connection: Option<&str>) -> Result<Request, ConnectError> {
+    fn request(&self, resumed: Option<&Resumed>) -> Result<Request, ConnectError> {
         let mut url = self.url.clone();
         url.set_path(&worker_path(url.path(), self.mode.as_deref()));
         let mut request = url
@@ -256,7 +305,11 @@ impl Target {
         let headers = [
             (header::MEDIASOUP, Some(self.mediasoup.clone())),
             (header::PROTOCOL, Some(crate::PROTOCOL.to_owned())),
-            (header::CONNECTION, connection.map(str::to_owned)),
+            (
+                header::CONNECTION,
+                resumed.map(|resumed| resumed.connection.clone()),
+            ),
+            (header::POD, resumed.and_then(|resumed| resumed.pod.clone())),
             (
                 "authorization",
                 self.token.as_ref().map(|token| format!("Bearer {token}")),
@@ -279,9 +332,7 @@ impl Target {
     fn connector(&self) -> Result<Connector, ConnectError> {
         match self.url.scheme() {
             "ws" => Ok(Connector::Plain),
-            _ => Ok(Connector::Rustls(Arc::new(tls::config(
-                self.ca.as_deref(),
-            )?))),
+            _ => Ok(Connector::Rustls(Arc::new(tls_config(self.ca.as_deref())?))),
         }
     }
 
@@ -292,15 +343,24 @@ impl Target {
         }
     }
 
-    async fn open(&self, connection: Option<&str>) -> Result<Box<dyn Socket>, ConnectError> {
-        let (request, connector) = (self.request(connection)?, self.connector()?);
+    /// Opens a socket. Also returns the pod that it leads to, when a gateway says so.
+    async fn open(
+        &self,
+        resumed: Option<&Resumed>,
+    ) -> Result<(Box<dyn Socket>, Option<String>), ConnectError> {
+        let (request, connector) = (self.request(resumed)?, self.connector()?);
         // A host was checked for; the scheme's port is known.
         let host = self.url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = self.url.port_or_known_default().unwrap_or(4400);
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(|error| self.unreachable(error))?;
+        let stream = TcpStream::connect((host, port)).await;
+        let stream = stream.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => ConnectError::NobodyThere {
+                url: self.url.to_string(),
+                reason: error.to_string(),
+            },
+            _ => self.unreachable(error),
+        })?;
         stream
             .set_nodelay(true)
             .map_err(|error| self.unreachable(error))?;
@@ -309,7 +369,11 @@ impl Target {
         let opened =
             client_async_tls_with_config(request, stream, Some(config), Some(connector)).await;
         match opened {
-            Ok((socket, _)) => Ok(Box::new(adapt(socket))),
+            Ok((socket, response)) => {
+                let pod = response.headers().get(header::POD);
+                let pod = pod.and_then(|pod| Some(pod.to_str().ok()?.to_owned()));
+                Ok((Box::new(adapt(socket)), pod))
+            }
             Err(tungstenite::Error::Http(response)) => Err(self.refusal(&response)),
             Err(error) => Err(self.unreachable(explain(error))),
         }
@@ -380,17 +444,20 @@ impl Target {
         start: Start,
     ) -> Result<(Box<dyn Socket>, Welcome, Reconnect), ConnectError> {
         let opened = async {
-            let mut socket = self.open(None).await?;
+            let (mut socket, pod) = self.open(None).await?;
             let welcome = self.handshake(&mut socket, &Hello::Start(start)).await?;
-            Ok((socket, welcome))
+            Ok((socket, welcome, pod))
         };
-        let (socket, welcome) = match timeout(CONNECT, opened).await {
+        let (socket, welcome, pod) = match timeout(CONNECT, opened).await {
             Ok(result) => result?,
             Err(_) => return Err(self.unreachable(format!("no answer in {} s", CONNECT.as_secs()))),
         };
         let reconnect = Reconnect {
             target: Arc::new(self.clone()),
-            connection: welcome.connection.clone(),
+            resumed: Resumed {
+                connection: welcome.connection.clone(),
+                pod,
+            },
             key: welcome.key.clone(),
             pause: Duration::ZERO,
         };
@@ -421,10 +488,18 @@ fn explain(error: tungstenite::Error) -> String {
     format!("{error} ({hint})")
 }
 
+/// What a gateway must know of a connection to find its pod.
+#[derive(Clone)]
+struct Resumed {
+    connection: String,
+    /// The pod's name, if there is a gateway.
+    pod: Option<String>,
+}
+
 /// Opens a connection's next socket when the last one broke.
 pub struct Reconnect {
     target: Arc<Target>,
-    connection: String,
+    resumed: Resumed,
     key: String,
     /// How long to wait before the next try.
     pause: Duration,
@@ -440,7 +515,7 @@ impl Dial for Reconnect {
         if connected {
             return None;
         }
-        let (target, connection) = (self.target.clone(), self.connection.clone());
+        let (target, resumed) = (self.target.clone(), self.resumed.clone());
         let pause = self.pause;
         self.pause = (pause * 2).clamp(BACKOFF.0, BACKOFF.1);
         let dial = async move {
@@ -448,8 +523,8 @@ impl Dial for Reconnect {
             if home::is_elsewhere(&target) {
                 return Err(DialError::Refused("the session is in another pod".into()));
             }
-            match timeout(CONNECT / 2, target.open(Some(&connection))).await {
-                Ok(result) => Ok(result?),
+            match timeout(CONNECT / 2, target.open(Some(&resumed))).await {
+                Ok(result) => Ok(result?.0),
                 Err(_) => Err(target.unreachable("no answer").into()),
             }
         };
@@ -497,6 +572,7 @@ mod tests {
             token: None,
             ca: None,
             mediasoup: crate::MEDIASOUP_NPM.to_owned(),
+            moves: false,
         }
     }
 
@@ -524,6 +600,7 @@ mod tests {
                 None,
                 "/a/v1/sessions/call/worker",
             ),
+            ("/v1/members", Some("virtual"), "/v1/members"),
             ("/v1/sessions/worker", None, "/v1/sessions/worker/worker"),
         ] {
             assert_eq!(worker_path(written, mode), path, "{written} {mode:?}");
@@ -534,14 +611,27 @@ mod tests {
     #[test]
     fn a_pod_or_proxy_that_is_busy_is_tried_again() {
         let body = |code| format!(r#"{{"error":{{"code":"{code}","message":"why"}}}}"#);
-        assert!(matches!(
-            answer(503, &body("tooManyConnections")),
-            DialError::Retry(_)
-        ));
+        for code in ["tooManyConnections", "unreachable"] {
+            assert!(matches!(answer(503, &body(code)), DialError::Retry(_)));
+        }
         assert!(matches!(answer(502, "<html>"), DialError::Retry(_)));
         for (status, code) in [(404, "unknownConnection"), (401, "unauthorized")] {
             assert!(matches!(answer(status, &body(code)), DialError::Refused(_)));
         }
+    }
+
+    /// Protects calls from a gateway that does not know where they are.
+    #[test]
+    fn who_resumes_says_the_connection_and_its_pod() {
+        let resumed = Resumed {
+            connection: "c".to_owned(),
+            pod: Some("n1".to_owned()),
+        };
+        let request = target().request(Some(&resumed)).unwrap();
+        assert_eq!(request.headers()[header::CONNECTION], "c");
+        assert_eq!(request.headers()[header::POD], "n1");
+        let request = target().request(None).unwrap();
+        assert!(!request.headers().contains_key(header::POD));
     }
 
     /// Only a pod refuses for good; a proxy that closes says nothing about the connection.

@@ -69,6 +69,9 @@ pub enum DialError {
     /// It may work another time.
     #[error("{0}")]
     Retry(String),
+    /// Not now, as no process listens there: one that is started anew knows no connection.
+    #[error("{0}")]
+    NobodyThere(String),
     /// The peer refuses for good.
     #[error("{0}")]
     Refused(String),
@@ -443,7 +446,7 @@ impl<D: Dial> Driver<'_, D> {
                 self.attach(attachment)?;
             }
             Err(DialError::Refused(reason)) => return self.give_up(LinkError::Refused(reason)),
-            Err(DialError::Retry(reason)) => self.reason = reason,
+            Err(DialError::Retry(reason) | DialError::NobodyThere(reason)) => self.reason = reason,
         }
         self.dialling = self.dial.dial(self.wire.is_some());
         Ok(())

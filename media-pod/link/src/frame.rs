@@ -13,6 +13,7 @@ const STDERR: u32 = MARK | 2;
 const SIGNAL: u32 = MARK | 3;
 const REQUESTS_END: u32 = MARK | 4;
 const EXIT: u32 = MARK | 5;
+const LENDING: u32 = MARK | 6;
 
 /// How a worker's process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,8 @@ pub enum Frame {
     RequestsEnd,
     /// Pod to application, its last frame: the worker has ended.
     Exit(Exit),
+    /// Between pods that lend each other workers: what is said of them, in JSON.
+    Lending(Bytes),
 }
 
 /// A frame that is none of the known ones.
@@ -67,6 +70,7 @@ impl Frame {
             Self::Stderr(text) => marked(STDERR, &text),
             Self::Signal(number) => marked(SIGNAL, &[number]),
             Self::RequestsEnd => marked(REQUESTS_END, &[]),
+            Self::Lending(note) => marked(LENDING, &note),
             Self::Exit(Exit::Code(code)) => {
                 marked(EXIT, &[&[0][..], &code.to_le_bytes()[..]].concat())
             }
@@ -93,6 +97,7 @@ impl Frame {
             (STDERR, _) => Ok(Self::Stderr(body)),
             (SIGNAL, &[number]) => Ok(Self::Signal(number)),
             (REQUESTS_END, []) => Ok(Self::RequestsEnd),
+            (LENDING, _) => Ok(Self::Lending(body)),
             (EXIT, &[kind @ (0 | 1), a, b, c, d]) => {
                 let number = i32::from_le_bytes([a, b, c, d]);
                 Ok(Self::Exit(if kind == 0 {
@@ -117,7 +122,8 @@ mod tests {
         for frame in [
             Frame::Channel(Bytes::from_static(&[2, 0, 0, 0, 7, 8])),
             Frame::Stdout(text.clone()),
-            Frame::Stderr(text),
+            Frame::Stderr(text.clone()),
+            Frame::Lending(text),
             Frame::Signal(15),
             Frame::RequestsEnd,
             Frame::Exit(Exit::Code(-1)),

@@ -13,6 +13,8 @@ pub mod header {
     pub const CONNECTION: &str = "mafalda-connection";
     /// The generation of the session that the client means; absent for any.
     pub const GENERATION: &str = "mafalda-generation";
+    /// The pod that a gateway passed the connection on to: in the answer, and in requests to resume.
+    pub const POD: &str = "mafalda-pod";
 }
 
 /// The client's first message.

@@ -3,7 +3,7 @@
 use super::carry::Worker;
 use super::hand_over::ApplicationEnds;
 use super::local::{Messages, spawn};
-use crate::members::Outbox;
+use crate::members::{Outbox, Way};
 use crate::virtual_worker::{Application, FrameQueue, Shell};
 use bytes::Bytes;
 use mafalda_link::{Exit, Frame, Sink, Source};
@@ -89,7 +89,7 @@ fn carry(mut from: Messages, shell: &Shell, to_link: &mpsc::Sender<Frame>) {
                     // One that is gone reads nothing.
                     let _ = to_link.blocking_send(complaint);
                 }
-                full.iter().for_each(Outbox::wait_for_room);
+                full.iter().for_each(Way::wait_for_room);
             }
             Ok(None) => break,
             Err(error) => {
@@ -158,7 +158,7 @@ pub struct ToVirtual {
     to_link: mpsc::Sender<Frame>,
     pending: Option<Bytes>,
     /// Members that must be waited for.
-    full: Vec<Outbox>,
+    full: Vec<Way>,
     complaint: Option<Frame>,
 }
 
@@ -174,7 +174,7 @@ impl Sink for ToVirtual {
                     self.shell.close();
                 }
             }
-            Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) => {
+            Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) | Frame::Lending(_) => {
                 return wrong("an application sends a frame that only workers send");
             }
         }

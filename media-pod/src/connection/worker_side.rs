@@ -253,7 +253,7 @@ impl Sink for ToWorker {
                     self.kill.send(number);
                 }
             }
-            Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) => {
+            Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) | Frame::Lending(_) => {
                 return wrong("an application sends a frame that only workers send");
             }
         }

@@ -2,8 +2,9 @@
 
 use super::access::allow;
 use super::body::{self, Body};
-use super::{json, reply};
+use super::{json, peers, reply};
 use crate::auth::Role;
+use crate::lending::{Grant, Peer};
 use crate::pod::{Pod, refusal};
 use crate::sessions::{SessionError, Wanted};
 use crate::status::{self, SessionStatus};
@@ -22,6 +23,10 @@ const WRITERS: &[Role] = &[Role::Operator];
 struct Put {
     generation: u64,
     max_connections: Option<usize>,
+    /// The pods that lend it workers; as before when absent.
+    pods: Option<Vec<Peer>>,
+    /// The token to show to those; the pod's own setting when absent.
+    token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +106,9 @@ fn get(name: &str, headers: &HeaderMap, pod: &Pod) -> Result<Response, RefusalBo
 fn put(name: &str, headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Response, RefusalBody> {
     allow(pod, headers, WRITERS)?;
     let put: Put = body.parse()?;
+    if let Some(pods) = &put.pods {
+        peers::check(pods)?;
+    }
     let wanted = Wanted {
         generation: put.generation,
         max_connections: put.max_connections,
@@ -114,6 +122,11 @@ fn put(name: &str, headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Respons
             generation = put.generation,
             "session is here"
         );
+    }
+    if let Some(pods) = put.pods {
+        let token = put.token;
+        let peers = pod.members().peers();
+        peers.lend_to_session(name, Grant { pods, token });
     }
     let status = match is_new {
         true => StatusCode::CREATED,

@@ -1,6 +1,7 @@
 //! `GET /v1/worker`: a WebSocket by which an application gets a worker, or resumes.
 //!
 //! Below it `/real` and `/virtual` ask for a kind of worker; without them the pod's setting says.
+//! `GET /v1/members` is for other pods, and relays that span several: they borrow the pod's workers.
 
 use super::access::{allow, allow_again};
 use super::refuse;
@@ -30,12 +31,24 @@ const MAX_HELLO: usize = 1024 * 1024;
 /// Roles that may have workers.
 const APPLICATIONS: &[Role] = &[Role::App, Role::Operator];
 
+/// Roles that may borrow them.
+const BORROWERS: &[Role] = &[Role::Pod, Role::App, Role::Operator];
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A worker of one's own.
+    Worker(Mode),
+    /// The pod's workers, as members of virtual workers elsewhere.
+    Members,
+}
+
 /// What the request's headers have earned the client.
 enum Admission {
     New {
         reservation: Reservation,
         mediasoup: String,
-        mode: Mode,
+        kind: Kind,
         session: Option<Arc<Attendance>>,
     },
     Resume {
@@ -45,7 +58,7 @@ enum Admission {
 
 /// What a request's path asks for.
 struct Wish {
-    mode: Mode,
+    kind: Kind,
     session: Option<String>,
 }
 
@@ -58,15 +71,21 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
     let anonymous = warp::path!("v1" / "worker" / ..)
         .and(either.or(real).unify().or(virtual_worker).unify())
         .map(|mode| Wish {
-            mode,
+            kind: Kind::Worker(mode),
             session: None,
         });
     let of_session = warp::path!("v1" / "sessions" / String / "worker").map(|name| Wish {
-        mode: Mode::Virtual,
+        kind: Kind::Worker(Mode::Virtual),
         session: Some(name),
+    });
+    let members = warp::path!("v1" / "members").map(|| Wish {
+        kind: Kind::Members,
+        session: None,
     });
     anonymous
         .or(of_session)
+        .unify()
+        .or(members)
         .unify()
         .and(warp::get())
         .and(warp::header::headers_cloned())
@@ -94,11 +113,15 @@ fn admit(
 ) -> Result<Admission, RefusalBody> {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let resumed = header(header::CONNECTION);
+    let roles = match wish.kind {
+        Kind::Worker(_) => APPLICATIONS,
+        Kind::Members => BORROWERS,
+    };
     let claims = match resumed {
-        None => allow(pod, headers, APPLICATIONS)?,
+        None => allow(pod, headers, roles)?,
         // Its secret is still to be shown. An end of the token is none of running calls.
         Some(_) => {
-            allow_again(pod, headers, APPLICATIONS)?;
+            allow_again(pod, headers, roles)?;
             None
         }
     };
@@ -152,10 +175,14 @@ fn admit(
     let subject = claims.as_ref().and_then(|claims| claims.sub.clone());
     let client = subject.unwrap_or_else(|| peer.ip().to_string());
     let limit = claims.and_then(|claims| claims.limits.workers);
+    let reservation = match wish.kind {
+        Kind::Worker(mode) => pod.reserve(&client, limit, mode, session.is_some())?,
+        Kind::Members => pod.reserve_lending()?,
+    };
     Ok(Admission::New {
-        reservation: pod.reserve(&client, limit, wish.mode, session.is_some())?,
+        reservation,
         mediasoup: mediasoup.to_owned(),
-        mode: wish.mode,
+        kind: wish.kind,
         session,
     })
 }
@@ -175,7 +202,7 @@ async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admissi
             Admission::New {
                 reservation,
                 mediasoup,
-                mode,
+                kind,
                 session,
             },
         ) => {
@@ -190,9 +217,10 @@ async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admissi
                 reservation,
                 session,
             };
-            match mode {
-                Mode::Real => pod.give_worker(claim),
-                Mode::Virtual => connection::serve_virtual(pod, claim).await,
+            match kind {
+                Kind::Worker(Mode::Real) => pod.give_worker(claim),
+                Kind::Worker(Mode::Virtual) => connection::serve_virtual(pod, claim).await,
+                Kind::Members => connection::serve_lending(pod, claim).await,
             }
             return;
         }

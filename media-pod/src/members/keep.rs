@@ -1,7 +1,7 @@
 //! Keeps one member's process alive.
 
 use super::outbox::Outbox;
-use super::{Member, Members};
+use super::{Member, Members, Process, Way, next_member_id};
 use crate::ListenInfos;
 use crate::connection::Messages;
 use crate::listen_infos::Rewriter;
@@ -12,11 +12,9 @@ use crate::translate::Translator;
 use bytes::Bytes;
 use mafalda_channel::MAX_MESSAGE;
 use mafalda_link::{Exit, Frame};
-use mafalda_virtual_worker::MemberId;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
@@ -72,12 +70,12 @@ pub async fn keep(pod: &Pod, group: &Arc<Members>, kept: Kept, stop: impl Future
                     slot.state = SlotState::Member {
                         inventory: member.inventory(),
                     };
-                    slot.pid = Some(member.pid);
+                    slot.pid = Some(process.pid);
                 });
                 let exit = tokio::select! {
-                    exit = ended(&mut process, &member) => exit,
+                    exit = ended(&mut process, kept.slot) => exit,
                     () = &mut stop => {
-                        end(&mut process.child, &member).await;
+                        end(&mut process).await;
                         group.remove(&member, Exit::Code(0));
                         break;
                     }
@@ -88,7 +86,7 @@ pub async fn keep(pod: &Pod, group: &Arc<Members>, kept: Kept, stop: impl Future
                     slot.cpu = 0.0;
                     slot.restarts += 1;
                 });
-                let (worker, pid) = (kept.slot, member.pid);
+                let (worker, pid) = (kept.slot, process.pid);
                 if !group.are_shared() && !member.is_running() {
                     // It refuses its settings, as the next one would.
                     tracing::info!(worker, pid, ?exit, "worker ended before it ran");
@@ -120,17 +118,18 @@ pub async fn keep(pod: &Pod, group: &Arc<Members>, kept: Kept, stop: impl Future
 }
 
 /// A running process.
-struct Process {
+struct Running {
+    pid: u32,
     child: Child,
+    /// Where its messages go.
+    outbox: Outbox,
     /// Told when all its messages were handed on.
     silent: oneshot::Receiver<()>,
     /// Ends when all it wrote was handed on.
     output: JoinHandle<()>,
 }
 
-fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member>, Process)> {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-
+fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member>, Running)> {
     let config = pod.config();
     let mut process = WorkerProcess::start(&config.worker_program)?;
     let pid = process.pid;
@@ -144,9 +143,17 @@ fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member
         Rewriter::new(addresses, rtc_port_is_free).for_members()
     });
     let translator = Translator::new(rewriter, Arc::default());
-    let id = MemberId(LAST.fetch_add(1, Ordering::Relaxed));
     let outbox = Outbox::new(process.requests.into_std()?)?;
-    let member = Arc::new(Member::new(id, kept.slot, pid, translator, outbox));
+    let member = Arc::new(Member::of_process(
+        next_member_id(),
+        Process {
+            slot: kept.slot,
+            pid,
+        },
+        config.locality(),
+        translator,
+        Way::Process(outbox.clone()),
+    ));
     let responses = process.responses.into_std()?;
     responses.set_nonblocking(false)?;
     let (silent, is_silent) = oneshot::channel();
@@ -154,7 +161,7 @@ fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member
     std::thread::Builder::new()
         .name(format!("worker {}", kept.slot))
         .spawn(move || {
-            read(responses, &reading, &group);
+            read(responses, &reading, &group, pid);
             // Whoever waited for it may have given up.
             let _ = silent.send(());
         })?;
@@ -169,8 +176,10 @@ fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member
         let [of_stdout, of_stderr] = lines;
         tokio::join!(of_stdout.carry(stdout), of_stderr.carry(stderr));
     });
-    let process = Process {
+    let process = Running {
+        pid,
         child: process.child,
+        outbox,
         silent: is_silent,
         output,
     };
@@ -219,7 +228,7 @@ impl Output {
 }
 
 /// Reads what a process says until it says no more.
-fn read(from: UnixStream, member: &Member, group: &Members) {
+fn read(from: UnixStream, member: &Member, group: &Members, pid: u32) {
     let mut messages = Messages::new(from, MAX_MESSAGE);
     let problem: Box<dyn std::error::Error> = loop {
         match messages.next() {
@@ -232,22 +241,20 @@ fn read(from: UnixStream, member: &Member, group: &Members) {
             Err(error) => break error.into(),
         }
     };
-    let (worker, pid) = (member.slot, member.pid);
-    tracing::error!(worker, pid, %problem, "a worker's channel broke: it is killed");
+    tracing::error!(pid, %problem, "a worker's channel broke: it is killed");
     let _ = send_signal(pid, rustix::process::Signal::KILL.as_raw() as u8);
 }
 
 /// Waits until the process has ended and all it said was handed on. One that is stuck is killed.
-async fn ended(process: &mut Process, member: &Member) -> Exit {
-    let child = &mut process.child;
+async fn ended(process: &mut Running, worker: usize) -> Exit {
+    let (pid, child) = (process.pid, &mut process.child);
     let mut checks = interval(Duration::from_secs(1));
     let status = loop {
         tokio::select! {
             status = child.wait() => break status,
             _ = checks.tick() => {
-                let since = member.outbox().stuck_since();
+                let since = process.outbox.stuck_since();
                 if since.is_some_and(|since| since.elapsed() > STUCK) {
-                    let (worker, pid) = (member.slot, member.pid);
                     tracing::error!(worker, pid, "a worker takes no messages: it is killed");
                     let _ = child.start_kill();
                 }
@@ -262,10 +269,10 @@ async fn ended(process: &mut Process, member: &Member) -> Exit {
 }
 
 /// Ends a process that is not needed any more.
-async fn end(child: &mut Child, member: &Member) {
-    member.outbox().close();
-    if timeout(END, child.wait()).await.is_err() {
+async fn end(process: &mut Running) {
+    process.outbox.close();
+    if timeout(END, process.child.wait()).await.is_err() {
         // Fails only if it has ended.
-        let _ = child.kill().await;
+        let _ = process.child.kill().await;
     }
 }

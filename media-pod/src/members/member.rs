@@ -1,28 +1,37 @@
-//! One worker process as a member of virtual workers.
+//! One worker as a member of virtual workers.
 
-use super::outbox::Outbox;
 use super::routes::{Owners, Requests, VirtualId};
+use super::way::Way;
 use crate::inventory::Inventory;
 use crate::listen_infos::ForWorker;
 use crate::translate::Translator;
 use bytes::Bytes;
 use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::{Message, ViewError, messages, view, with_id};
-use mafalda_virtual_worker::MemberId;
+use mafalda_virtual_worker::{Locality, MemberId};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A worker process that virtual workers share.
+/// A worker that virtual workers share.
 pub struct Member {
-    /// What virtual workers call it; no two processes of a pod have the same.
+    /// What virtual workers call it; no two of a pod have the same.
     pub id: MemberId,
-    /// The slot that its process is in.
-    pub slot: usize,
-    /// The process.
-    pub pid: u32,
+    /// Where it is.
+    pub locality: Locality,
+    /// Its process; none if another pod lends it.
+    pub process: Option<Process>,
     state: Mutex<State>,
-    outbox: Outbox,
+    way: Way,
     running: AtomicBool,
+}
+
+/// A worker's process in this pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// The slot that it is in.
+    pub slot: usize,
+    /// Its id.
+    pub pid: u32,
 }
 
 struct State {
@@ -51,29 +60,46 @@ pub struct Sent {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.outbox.close();
+        self.way.close();
     }
 }
 
 impl Member {
-    /// Of a process whose descriptor 3 has the other end of `outbox`.
-    pub fn new(
+    /// One of this pod: the process's descriptor 3 has the other end of the way.
+    pub fn of_process(
         id: MemberId,
-        slot: usize,
-        pid: u32,
+        process: Process,
+        locality: Locality,
         translator: Translator,
-        outbox: Outbox,
+        way: Way,
+    ) -> Self {
+        Self::new(id, Some(process), locality, translator, way, false)
+    }
+
+    /// One that another pod lends, whose listen infos are its own business; `running`: it has said so.
+    pub fn of_lender(id: MemberId, locality: Locality, way: Way, running: bool) -> Self {
+        let translator = Translator::new(None, Arc::default());
+        Self::new(id, None, locality, translator, way, running)
+    }
+
+    fn new(
+        id: MemberId,
+        process: Option<Process>,
+        locality: Locality,
+        translator: Translator,
+        way: Way,
+        running: bool,
     ) -> Self {
         Self {
             id,
-            slot,
-            pid,
+            locality,
+            process,
             state: Mutex::new(State {
                 requests: Requests::default(),
                 translator,
             }),
-            outbox,
-            running: AtomicBool::new(false),
+            way,
+            running: AtomicBool::new(running),
         }
     }
 
@@ -82,8 +108,21 @@ impl Member {
     }
 
     /// The way to it.
-    pub fn outbox(&self) -> &Outbox {
-        &self.outbox
+    pub fn way(&self) -> &Way {
+        &self.way
+    }
+
+    /// Whether this pod has its process.
+    pub fn is_here(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Whether its lender wants nothing new on it.
+    pub fn is_cordoned(&self) -> bool {
+        match &self.way {
+            Way::Process(_) => false,
+            Way::Lent(lender, _) => lender.is_cordoned(),
+        }
     }
 
     /// Whether it said that it runs.
@@ -101,14 +140,17 @@ impl Member {
     /// # Errors
     /// It is not one whole message of the channel.
     pub fn send(&self, from: VirtualId, message: &Bytes) -> Result<Sent, ViewError> {
+        if let Way::Lent(lender, _) = &self.way {
+            lender.attach(from);
+        }
         let mut state = self.state();
         let message = state.requests.enter(from, message)?;
         let mut sent = Sent::default();
         match state.translator.rewrite(&message)? {
-            ForWorker::Unchanged => sent.is_full = !self.outbox.send(message),
+            ForWorker::Unchanged => sent.is_full = !self.way.send(message),
             ForWorker::Instead(instead) => {
                 for message in instead {
-                    sent.is_full = !self.outbox.send(message);
+                    sent.is_full = !self.way.send(message);
                 }
             }
             ForWorker::Answer(answer) => {

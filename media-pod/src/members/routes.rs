@@ -4,7 +4,8 @@ use bytes::Bytes;
 use mafalda_channel::{Message, ViewError, encode_request, request, view};
 use std::collections::HashMap;
 
-/// A virtual worker, by a number that no other of the pod has.
+/// A user of members, by a number that no other has, in no pod: a virtual worker, or another pod that
+/// borrows them for its own.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct VirtualId(pub u64);
 
@@ -70,30 +71,57 @@ impl Requests {
 
 /// Whose events are whose, on all workers of a group: a piped producer is on several by one id.
 #[derive(Debug, Default)]
-pub struct Owners(HashMap<String, VirtualId>);
+pub struct Owners {
+    of: HashMap<String, VirtualId>,
+    /// Which borrower has which virtual worker.
+    borrowers: HashMap<VirtualId, VirtualId>,
+}
 
 impl Owners {
     /// Events of this handler are the virtual worker's from now on; false if they are another's.
     pub fn own(&mut self, owner: VirtualId, handler: &str) -> bool {
-        *self.0.entry(handler.to_owned()).or_insert(owner) == owner
+        *self.of.entry(handler.to_owned()).or_insert(owner) == owner
+    }
+
+    /// Things that the virtual worker made for itself are the borrower's; false if they are another's.
+    pub fn name(&mut self, borrower: VirtualId, virtual_worker: VirtualId) -> bool {
+        *self.borrowers.entry(virtual_worker).or_insert(borrower) == borrower
+    }
+
+    /// … and now no more.
+    pub fn unname(&mut self, borrower: VirtualId, virtual_worker: VirtualId) {
+        if self.borrowers.get(&virtual_worker) == Some(&borrower) {
+            self.borrowers.remove(&virtual_worker);
+        }
+    }
+
+    /// All ids of a virtual worker.
+    pub fn owned_by(&self, owner: VirtualId) -> Vec<String> {
+        let owned = self.of.iter().filter(|(_, of)| **of == owner);
+        owned.map(|(id, _)| id.clone()).collect()
     }
 
     /// Events of this handler are nobody's from now on.
     pub fn disown(&mut self, owner: VirtualId, handler: &str) {
-        if self.0.get(handler) == Some(&owner) {
-            self.0.remove(handler);
+        if self.of.get(handler) == Some(&owner) {
+            self.of.remove(handler);
         }
     }
 
     /// The virtual worker is gone.
     pub fn forget(&mut self, owner: VirtualId) {
-        self.0.retain(|_, of| *of != owner);
+        self.of.retain(|_, of| *of != owner);
+        self.borrowers.retain(|_, of| *of != owner);
     }
 
     /// Whose the events of this handler are.
     pub fn of(&self, handler: &str) -> Option<VirtualId> {
-        let known = self.0.get(handler).copied();
-        known.or_else(|| VirtualId::of_internal(handler))
+        let known = self.of.get(handler).copied();
+        known.or_else(|| {
+            let virtual_worker = VirtualId::of_internal(handler)?;
+            let borrower = self.borrowers.get(&virtual_worker);
+            Some(borrower.copied().unwrap_or(virtual_worker))
+        })
     }
 }
 
@@ -149,6 +177,22 @@ mod tests {
         assert_eq!(owners.of("producer"), Some(ONE), "not another's to give up");
         owners.disown(ONE, "producer");
         assert_eq!(owners.of("producer"), None);
+    }
+
+    #[test]
+    fn a_borrower_has_what_its_virtual_workers_make_for_themselves() {
+        let (mut owners, theirs) = (Owners::default(), VirtualId(7));
+        assert!(owners.name(ONE, theirs));
+        assert!(!owners.name(TWO, theirs), "another's");
+        assert_eq!(owners.of("mafalda/7/1"), Some(ONE));
+        owners.unname(TWO, theirs);
+        assert_eq!(
+            owners.of("mafalda/7/1"),
+            Some(ONE),
+            "not another's to give up"
+        );
+        owners.unname(ONE, theirs);
+        assert_eq!(owners.of("mafalda/7/1"), Some(theirs));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Who may do what: signed tokens (JWT, EdDSA). A pod holds the public key alone; the operator and
 //! `mafalda token` sign.
 
+mod key_file;
 mod keys;
+mod verifier;
 
 pub use keys::{Keys, generate_keys};
+pub use verifier::Verifier;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// What a token's holder is.
@@ -20,6 +22,8 @@ pub enum Role {
     App,
     /// Reads status and topology.
     Monitor,
+    /// Borrows workers for its own sessions: a media pod of the cluster.
+    Pod,
     /// Everything, for the cluster's operator.
     Operator,
 }
@@ -67,52 +71,6 @@ pub enum TokenError {
 #[derive(Debug, thiserror::Error)]
 #[error("not an Ed25519 key in PEM: {0}")]
 pub struct KeyError(String);
-
-/// Checks tokens of one cluster.
-#[derive(Clone)]
-pub struct Verifier {
-    key: DecodingKey,
-    validation: Validation,
-    /// As `validation`, whatever the token's end.
-    once: Validation,
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Verifier").finish_non_exhaustive()
-    }
-}
-
-impl Verifier {
-    /// Takes the public key (SPKI in PEM, as `mafalda keygen` writes it) of `cluster`'s tokens.
-    pub fn new(public_key: &[u8], cluster: &str) -> Result<Self, KeyError> {
-        let key =
-            DecodingKey::from_ed_pem(public_key).map_err(|error| KeyError(error.to_string()))?;
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_audience(&[cluster]);
-        validation.set_required_spec_claims(&["exp", "aud"]);
-        validation.leeway = 5;
-        let mut once = validation.clone();
-        once.validate_exp = false;
-        Ok(Self {
-            key,
-            validation,
-            once,
-        })
-    }
-
-    /// What the token says, if it is a good one.
-    pub fn verify(&self, token: Option<&str>) -> Result<Claims, TokenError> {
-        let token = token.ok_or(TokenError::Absent)?;
-        Ok(decode(token, &self.key, &self.validation)?.claims)
-    }
-
-    /// What the token says, if it is or once was a good one.
-    pub fn verify_once(&self, token: Option<&str>) -> Result<Claims, TokenError> {
-        let token = token.ok_or(TokenError::Absent)?;
-        Ok(decode(token, &self.key, &self.once)?.claims)
-    }
-}
 
 /// Signs a token with a private key (PKCS#8 in PEM).
 pub fn sign(private_key: &[u8], claims: &Claims) -> Result<String, KeyError> {
@@ -168,6 +126,53 @@ mod tests {
         }
         assert!(verifier.verify(None).is_err());
         assert!(verifier.verify(Some("garbage")).is_err());
+    }
+
+    /// Protects a change of keys: while it lasts, what either of them signed is good.
+    #[test]
+    fn each_of_several_keys_is_good() {
+        let (one, two, others) = (
+            generate_keys().unwrap(),
+            generate_keys().unwrap(),
+            generate_keys().unwrap(),
+        );
+        let both = [one.public.as_str(), two.public.as_str()].concat();
+        let verifier = Verifier::new(both.as_bytes(), "here").unwrap();
+        let token = |keys: &Keys| sign(keys.private.as_bytes(), &claims()).unwrap();
+        for keys in [&one, &two] {
+            assert_eq!(verifier.verify(Some(&token(keys))).unwrap(), claims());
+        }
+        assert!(verifier.verify(Some(&token(&others))).is_err());
+        assert!(Verifier::new(b"", "here").is_err());
+    }
+
+    /// Protects who waits for a new key to be known: a pod that runs reads it, and what is not
+    /// readable leaves the last.
+    #[test]
+    fn a_key_file_that_changes_is_read_again() {
+        let (one, two) = (generate_keys().unwrap(), generate_keys().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("public.pem");
+        std::fs::write(&path, &one.public).unwrap();
+        let verifier = Verifier::of_file(path.clone(), "here").unwrap();
+        let is_good = |keys: &Keys| {
+            let token = sign(keys.private.as_bytes(), &claims()).unwrap();
+            verifier.verify(Some(&token)).is_ok()
+        };
+        assert!(is_good(&one) && !is_good(&two));
+        std::fs::write(&path, &two.public).unwrap();
+        let begun = std::time::Instant::now();
+        while !is_good(&two) {
+            assert!(begun.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(!is_good(&one));
+        std::fs::remove_file(&path).unwrap();
+        let gone = std::time::Instant::now();
+        while gone.elapsed() < Duration::from_secs(2) {
+            assert!(is_good(&two));
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     #[test]

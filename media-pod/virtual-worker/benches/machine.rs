@@ -13,7 +13,9 @@ use channel::{accept, consume, create_router, create_transport, produce};
 use mafalda_channel::fbs::notification::{Event, Notification};
 use mafalda_channel::fbs::request::{Method, Request};
 use mafalda_channel::{Message, encode_notification, encode_request, view};
-use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, Placement, VirtualWorker};
+use mafalda_virtual_worker::{
+    Action, Config, Ledger, Locality, MemberId, Placement, VirtualWorker,
+};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::hint::black_box;
@@ -104,7 +106,9 @@ impl Room {
             turn: 0,
         };
         for member in (0..MEMBERS).map(MemberId) {
-            let actions = room.machine.on_member_added(member, true);
+            let actions = room
+                .machine
+                .on_member_added(member, true, Locality::default());
             room.settle(actions)?;
         }
         room.ask(create_router)?;

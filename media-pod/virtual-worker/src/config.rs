@@ -1,5 +1,6 @@
 //! What a virtual worker is made with.
 
+use crate::locality::Locality;
 use crate::placement::{Placement, WATERMARK};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Config {
     /// Others use these members too: settings of the whole process are not the application's to
     /// change.
     pub shared: bool,
+    /// Where the virtual worker itself runs: members near to it are chosen first.
+    pub locality: Locality,
 }
 
 impl Default for Config {
@@ -35,6 +38,7 @@ impl Default for Config {
             pipes: PipeSettings::default(),
             member_server: None,
             shared: false,
+            locality: Locality::default(),
         }
     }
 }
@@ -50,10 +54,14 @@ pub struct PipeSettings {
     pub max_depth: usize,
     /// How many copies of one producer a member feeds at most, default 8.
     pub max_fan_out: usize,
-    /// Encrypt what crosses, default no.
+    /// Encrypt what crosses, default no. Between clusters it is always encrypted.
     pub srtp: bool,
+    /// Encrypt what crosses from pod to pod, default no.
+    pub srtp_between_pods: bool,
     /// Send again what is lost on the way, default no.
     pub rtx: bool,
+    /// Send again what is lost from pod to pod, default no.
+    pub rtx_between_pods: bool,
 }
 
 impl Default for PipeSettings {
@@ -64,7 +72,9 @@ impl Default for PipeSettings {
             max_depth: 3,
             max_fan_out: 8,
             srtp: false,
+            srtp_between_pods: false,
             rtx: false,
+            rtx_between_pods: false,
         }
     }
 }

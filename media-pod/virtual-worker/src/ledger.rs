@@ -98,15 +98,15 @@ impl Ledger {
     }
 
     /// Of several at once.
-    pub(crate) fn heats<'a, T>(
+    pub(crate) fn heats<'a, M, T>(
         &self,
-        members: impl Iterator<Item = &'a MemberId>,
+        members: impl Iterator<Item = (&'a MemberId, M)>,
         now: Duration,
-        with: impl Fn(&MemberId, Heat) -> T,
+        with: impl Fn(MemberId, M, Heat) -> T,
     ) -> Vec<T> {
         let books = self.books();
         members
-            .map(|member| with(member, books.heat(*member, now)))
+            .map(|(id, member)| with(*id, member, books.heat(*id, now)))
             .collect()
     }
 

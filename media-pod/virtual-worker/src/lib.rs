@@ -15,6 +15,13 @@
 //! have the same ones. A [`Ledger`] is what they have in common: how warm members are, and which ids
 //! are taken.
 //!
+//! # Members of other pods
+//! The machine is the same; it is told [where](Locality) each member is. What fits into its own pod
+//! stays there, by [`Placement::Pack`]; a stream that somebody in another pod consumes goes there once
+//! and is passed on. When no member is cool, the machine [wants more](VirtualWorker::wants_more); a
+//! member that is to go is [cordoned](VirtualWorker::on_member_cordoned) until it
+//! [carries](VirtualWorker::carries) nothing. A pod's death is that of its members, one by one.
+//!
 //! # Why nothing waits
 //! A member handles its messages in their order, so a copy may be consumed before its pipe is
 //! connected: the requests that make the copy and the one that consumes it are sent together. What
@@ -35,6 +42,7 @@
 mod aliases;
 mod config;
 mod ledger;
+mod locality;
 mod merge;
 mod messages;
 mod placement;
@@ -47,9 +55,11 @@ mod worker;
 pub use aliases::Aliases;
 pub use config::{Config, PipeSettings};
 pub use ledger::Ledger;
+pub use locality::{Distance, Locality};
 pub use placement::{Placement, UnknownPlacement, WATERMARK};
 pub use state::MemberId;
 pub use topology::{
-    ObserverTopology, PipeTopology, RouterTopology, Topology, TransportKind, TransportTopology,
+    MemberTopology, ObserverTopology, PipeTopology, RouterTopology, Topology, TransportKind,
+    TransportTopology,
 };
 pub use worker::{Action, VirtualWorker};

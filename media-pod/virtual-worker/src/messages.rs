@@ -1,6 +1,5 @@
 //! Messages that the virtual worker makes itself.
 
-use crate::config::PipeSettings;
 use crate::recipe::Media;
 use crate::refusal::Refusal;
 use crate::state::Address;
@@ -10,6 +9,15 @@ use mafalda_channel::fbs::response::{self, Response};
 use mafalda_channel::fbs::{
     direct_transport, pipe_transport, router, rtp_observer, transport, worker,
 };
+
+/// How a pipe is protected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Protection {
+    /// What crosses is encrypted.
+    pub srtp: bool,
+    /// What is lost is sent again.
+    pub rtx: bool,
+}
 
 /// What a member is asked, without the id.
 pub(crate) struct Ask {
@@ -67,7 +75,12 @@ impl Ask {
     }
 
     /// With the settings of mediasoup's `Router.pipeToRouter()`.
-    pub fn create_pipe(router: &str, transport_id: &str, settings: &PipeSettings) -> Self {
+    pub fn create_pipe(
+        router: &str,
+        transport_id: &str,
+        listen_ip: &str,
+        protection: Protection,
+    ) -> Self {
         let options = pipe_transport::PipeTransportOptions {
             base: Box::new(transport::Options {
                 direct: false,
@@ -83,7 +96,7 @@ impl Ask {
             }),
             listen_info: Box::new(transport::ListenInfo {
                 protocol: transport::Protocol::Udp,
-                ip: settings.listen_ip.clone(),
+                ip: listen_ip.to_owned(),
                 announced_address: None,
                 expose_internal_ip: false,
                 port: 0,
@@ -95,8 +108,8 @@ impl Ask {
                 send_buffer_size: 0,
                 recv_buffer_size: 0,
             }),
-            enable_rtx: settings.rtx,
-            enable_srtp: settings.srtp,
+            enable_rtx: protection.rtx,
+            enable_srtp: protection.srtp,
         };
         let body = router::CreatePipeTransportRequest {
             transport_id: transport_id.to_owned(),

@@ -22,13 +22,14 @@ const RTX_SSRC: u32 = 1 << 30;
 /// A copy's ingredients.
 #[derive(Debug)]
 pub(crate) enum Recipe {
-    Media(Media),
+    Media(Box<ProduceRequest>),
     /// Messages over SCTP.
     Sctp(ProduceDataRequest),
     /// Messages of the application itself: each is repeated to every copy.
     Direct(ProduceDataRequest),
 }
 
+/// What a copy of media is made of, on one pipe.
 #[derive(Debug)]
 pub(crate) struct Media {
     kind: MediaKind,

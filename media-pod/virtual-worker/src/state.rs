@@ -1,5 +1,6 @@
 //! What the virtual worker knows.
 
+use crate::locality::Locality;
 use crate::merge::Gather;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,6 +25,9 @@ pub(crate) type Id = Arc<str>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Member {
+    pub locality: Locality,
+    /// Nothing new is placed there while another can take it.
+    pub cordoned: bool,
     /// Requests that it has not answered yet.
     pub pending: HashMap<u32, Purpose>,
     /// Where the search for a free id of our own begins: far from where libraries begin.

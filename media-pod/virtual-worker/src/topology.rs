@@ -1,6 +1,8 @@
 //! Where things are, pipes included: what no dump shows.
 
+use crate::locality::text;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Where everything of one virtual worker is. All lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -14,6 +16,31 @@ pub struct Topology {
     pub observers: Vec<ObserverTopology>,
     /// Pipes, by router, source and target.
     pub pipes: Vec<PipeTopology>,
+    /// Members, by id.
+    pub members: Vec<MemberTopology>,
+}
+
+/// A worker lent to the virtual worker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberTopology {
+    /// The member's id.
+    pub id: u32,
+    /// Its pod, if that is known.
+    #[serde(serialize_with = "text", skip_serializing_if = "is_unknown")]
+    pub pod: Arc<str>,
+    /// The zone of its pod, if that is known.
+    #[serde(serialize_with = "text", skip_serializing_if = "is_unknown")]
+    pub zone: Arc<str>,
+    /// Nothing new is placed there.
+    pub cordoned: bool,
+    /// How much of this virtual worker it has; see
+    /// [`VirtualWorker::carries`](crate::VirtualWorker::carries).
+    pub carries: usize,
+}
+
+fn is_unknown(place: &Arc<str>) -> bool {
+    place.is_empty()
 }
 
 /// A virtual router.
@@ -83,6 +110,12 @@ pub struct PipeTopology {
     pub source: u32,
     /// The member that media goes to.
     pub target: u32,
+    /// The source's pod, if that is known.
+    #[serde(serialize_with = "text", skip_serializing_if = "is_unknown")]
+    pub source_pod: Arc<str>,
+    /// The target's pod, if that is known.
+    #[serde(serialize_with = "text", skip_serializing_if = "is_unknown")]
+    pub target_pod: Arc<str>,
     /// Ids of the producers and data producers that cross it.
     pub producers: Vec<String>,
     /// How many consumers, data consumers and observers on the target use what crosses it.

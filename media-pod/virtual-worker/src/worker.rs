@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::locality::Locality;
 use crate::messages::event;
 use crate::refusal::Refusal;
 use crate::state::{Member, MemberId, State};
@@ -21,6 +22,7 @@ mod end;
 mod events;
 mod holding;
 mod measuring;
+mod membership;
 mod observers;
 mod ownership;
 mod pairs;
@@ -90,17 +92,35 @@ impl VirtualWorker {
         }
     }
 
-    /// A worker was lent, and nothing of ours is on it. `running`: it said already that it runs.
-    pub fn on_member_added(&mut self, member: MemberId, running: bool) -> Vec<Action> {
-        self.state.members.insert(member, Member::default());
-        if running {
+    /// A worker was lent, and nothing of ours is on it. `is_running`: it said already that it runs.
+    pub fn on_member_added(
+        &mut self,
+        member: MemberId,
+        is_running: bool,
+        locality: Locality,
+    ) -> Vec<Action> {
+        let lent = Member {
+            locality,
+            ..Member::default()
+        };
+        self.state.members.insert(member, lent);
+        if is_running {
             self.announce();
         }
         self.repeat_settings(member);
         self.take_actions()
     }
 
-    /// A member died or was taken away.
+    /// Whether a member is to be given back, or is wanted again: nothing new is placed on a cordoned
+    /// one while another can take it. What runs there goes on, and is fed by pipes as before.
+    pub fn on_member_cordoned(&mut self, member: MemberId, cordoned: bool) {
+        if let Some(member) = self.state.members.get_mut(&member) {
+            member.cordoned = cordoned;
+        }
+    }
+
+    /// A member died or was taken away. Of one that [carries](Self::carries) nothing the application
+    /// does not notice it.
     pub fn on_member_gone(&mut self, member: MemberId) -> Vec<Action> {
         self.bury(member);
         self.take_actions()
@@ -153,6 +173,18 @@ impl VirtualWorker {
     pub fn on_application_gone(&mut self) -> Vec<Action> {
         self.leave_members();
         self.take_actions()
+    }
+
+    /// How much of ours a member has: transports, observers, ends of pipes, servers, and requests that
+    /// it has not answered. With 0 it can be given back and nobody notices.
+    pub fn carries(&self, member: MemberId) -> usize {
+        self.carried_by(member)
+    }
+
+    /// Whether it would be well served with more members: it has something placed, and no member that
+    /// is not cordoned is below the watermark.
+    pub fn wants_more(&self) -> bool {
+        self.is_in_use() && self.is_hot_everywhere()
     }
 
     /// Asks for what crossed the pipes; see [`VirtualWorker::topology`]. Does nothing while the

@@ -17,13 +17,8 @@ const MANY: u32 = 3;
 /// of them died: they are marked, but sessions stay and nothing is deleted. If they did die, Kubernetes
 /// will say so. A pod that is known to be down, or was asked to end, is not among them.
 pub(crate) fn mark(world: &mut World<'_>) {
-    let asked = |candidate: &Candidate<'_>| {
-        let pod = candidate.pod;
-        pod.is_running() && pod.last_seen.is_some() && !pod.down
-    };
-    let silent = world.count(|candidate| asked(candidate) && candidate.state == State::Suspect);
-    let pods = world.count(asked);
-    world.held = silent >= MANY && silent * 2 > pods && most_nodes_are_dark(world, asked);
+    let (silent, pods) = silent(world);
+    world.held = is_held(world);
     for index in 0..world.pods.len() {
         let candidate = &world.pods[index];
         let pod = candidate.pod;
@@ -48,11 +43,29 @@ pub(crate) fn mark(world: &mut World<'_>) {
     }
 }
 
+/// Whether so many pods are silent that nothing is concluded from it.
+pub(crate) fn is_held(world: &World<'_>) -> bool {
+    let (silent, pods) = silent(world);
+    silent >= MANY && silent * 2 > pods && most_nodes_are_dark(world)
+}
+
+/// The pods that are silent, and all that should answer.
+fn silent(world: &World<'_>) -> (u32, u32) {
+    let is_silent = |candidate: &Candidate<'_>| candidate.state == State::Suspect;
+    let silent = world.count(|candidate| is_asked(candidate) && is_silent(candidate));
+    (silent, world.count(is_asked))
+}
+
+fn is_asked(candidate: &Candidate<'_>) -> bool {
+    let pod = candidate.pod;
+    pod.is_running() && pod.last_seen.is_some() && !pod.down
+}
+
 /// Whether no pod answers on more than half of the nodes. A pod that answers shows that the way to
 /// its node is there.
-fn most_nodes_are_dark(world: &World<'_>, asked: impl Fn(&Candidate<'_>) -> bool) -> bool {
+fn most_nodes_are_dark(world: &World<'_>) -> bool {
     let mut dark = HashMap::new();
-    for candidate in world.pods.iter().filter(|candidate| asked(candidate)) {
+    for candidate in world.pods.iter().filter(|candidate| is_asked(candidate)) {
         let is_dark = dark.entry(&candidate.pod.node).or_insert(true);
         *is_dark &= candidate.state == State::Suspect;
     }

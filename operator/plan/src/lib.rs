@@ -5,8 +5,8 @@
 //! calls it carries the actions out in their order, notes them ([`Observed::apply`]), and calls it
 //! again when there is news.
 //!
-//! [`choose_pod`] decides alone on which pod something goes: the gateway uses it for workers that
-//! belong to no session.
+//! [`choose_pod`] decides alone on which pod something goes; [`rank_pods`] does so for who knows of pods
+//! what they say of themselves and nothing else: the gateway, for workers that belong to no session.
 //!
 //! # Guarantees
 //! - A session stays where it is while its pod is well. No session is given up: one that cannot be
@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod anonymous;
 mod apply;
 mod cluster;
 mod drain;
@@ -37,6 +38,7 @@ mod session;
 mod world;
 
 pub use action::{Action, Step};
+pub use anonymous::{Preference, Seen, Wish, rank_pods};
 pub use cluster::{Cluster, MISSED_POLLS, Pool, Timing};
 pub use load::{
     CONSUMERS_PER_WORKER, DEFAULT_PARTICIPANTS, Load, MAX_CONSUMERS_PER_PARTICIPANT, MIN_CONSUMERS,
@@ -64,6 +66,12 @@ pub struct Observed {
     pub sessions: Vec<Session>,
     /// The time, on any clock that all times here are on and that does not go back.
     pub now: Duration,
+}
+
+/// Whether so many pods are silent that [`plan`] concludes nothing from it: it may be who observes that
+/// is cut off.
+pub fn is_held(observed: &Observed) -> bool {
+    health::is_held(&World::new(observed))
 }
 
 /// What to do now. The order matters: a session has left before its pod is deleted.

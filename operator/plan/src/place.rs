@@ -115,7 +115,7 @@ impl<'a> Candidate<'a> {
 
     /// The first thing that speaks against it, `None` as long as that is not known. What stays as it
     /// is comes first, so that a pod that is cordoned or made is no other reason to wait.
-    fn check(&self, request: &Request<'_>) -> Result<(), Option<NoPod>> {
+    pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Option<NoPod>> {
         let pod = self.pod;
         if let Some(wanted) = request.mediasoup {
             let version = pod.mediasoup.as_ref().ok_or(None)?;
@@ -137,7 +137,7 @@ impl<'a> Candidate<'a> {
 
     /// `Less` if this is the better choice. Nobody's first choice is moved for it: the region, then
     /// the current revision, then large sessions apart, then the fullest, so that others stay empty.
-    fn rank(&self, other: &Self, request: &Request<'_>) -> Ordering {
+    pub(crate) fn rank(&self, other: &Self, request: &Request<'_>) -> Ordering {
         let far = |c: &Self| request.region.is_some() && c.pod.region.as_ref() != request.region;
         let crowd = |c: &Self| if c.is_large(request.load) { c.large } else { 0 };
         let order = |c: &Self| (far(c), !c.current, crowd(c));

@@ -1,6 +1,7 @@
 //! One task for each MafaldaCluster: it looks, plans, notes what was decided and has it done; when
 //! something changed, and each second.
 
+use super::doubt::Doubt;
 use super::jobs::{Job, Key, due, ip_of};
 use super::perform::{Error, Performer, apply_disruption_budget};
 use super::status::{UTILIZATION_SECONDS, status};
@@ -11,27 +12,25 @@ use crate::events::{About, Events, of_cluster, of_session, told};
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::observe::Look;
-use crate::pod_api::client::Error as PodError;
+use crate::pod_api::client::{Error as PodError, UNAUTHORIZED};
 use crate::pod_api::listen::listen;
 use crate::pod_api::{Access, Client as Pods, Hearing};
 use crate::secrets::{Kept, keep};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Client, ResourceExt};
-use mafalda_plan::{Action, Observed, SessionName, Timing, plan};
+use mafalda_plan::{Action, Observed, SessionName, Step, Timing, plan};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// A plan is made this often at least.
 const TURN: Duration = Duration::from_secs(1);
 /// Changes that come together are planned together.
 const TOGETHER: Duration = Duration::from_millis(5);
-/// How often the Secrets are looked at.
-const SECRETS: Duration = Duration::from_secs(600);
 /// How long what was done may take to come back from the API server or the pod.
 const ECHO: Duration = Duration::from_secs(1);
 /// Jobs that wait for their turn at most; others stay due.
@@ -53,6 +52,8 @@ pub struct Shared {
     pub requests: Arc<Semaphore>,
     /// Requests to pods: those do not wait for the API server.
     pub calls: Arc<Semaphore>,
+    /// How often keys and certificates are looked at.
+    pub secrets: Duration,
 }
 
 /// Keeps one cluster as its resource says. Returns when that is gone.
@@ -64,8 +65,11 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         tasks: JoinSet::new(),
         attempts: HashMap::new(),
         jobs: JoinSet::new(),
+        doubt: Doubt::default(),
         kept: None,
+        keeping: None,
         kept_at: Instant::now(),
+        trouble: None,
         measured: Duration::ZERO,
         performer: None,
         shared,
@@ -93,8 +97,13 @@ struct Actor {
     tasks: JoinSet<()>,
     attempts: HashMap<Key, Attempt>,
     jobs: JoinSet<(Job, Result<(), Error>)>,
+    doubt: Doubt,
     kept: Option<Kept>,
+    /// Who looks at the Secrets.
+    keeping: Option<JoinHandle<Result<Kept, String>>>,
     kept_at: Instant,
+    /// What is wrong with them.
+    trouble: Option<String>,
     /// When utilization was written last.
     measured: Duration,
     performer: Option<Performer>,
@@ -106,8 +115,8 @@ impl Actor {
         let mut took = Duration::ZERO;
         while let Some(cluster) = self.shared.index.cluster(&self.namespace, &self.name) {
             let begun = Instant::now();
-            let trouble = self.secrets(&cluster).await.err();
-            self.turn(&cluster, trouble.as_deref()).await;
+            self.secrets(&cluster).await;
+            self.turn(&cluster).await;
             took = took.max(begun.elapsed());
             // Half of the time at most goes into planning.
             sleep(took.max(TOGETHER)).await;
@@ -131,40 +140,68 @@ impl Actor {
         }
     }
 
-    /// Sees to keys and certificates.
+    /// Sees to keys and certificates. Without them nothing can be done; those that are there are good
+    /// while the API server takes its time.
+    async fn secrets(&mut self, cluster: &Arc<MafaldaCluster>) {
+        let every = match &self.trouble {
+            Some(_) => self.shared.secrets.min(LONGEST),
+            None => self.shared.secrets,
+        };
+        let due = self.kept.is_none() || self.kept_at.elapsed() >= every;
+        if self.keeping.is_none() && due {
+            let (client, cluster) = (self.shared.client.clone(), cluster.clone());
+            let now = self.shared.clock.now();
+            self.kept_at = Instant::now();
+            self.keeping = Some(tokio::spawn(async move {
+                let kept = keep(&client, &cluster, now).await;
+                let kept = kept.map_err(|error| error.to_string())?;
+                let budget = apply_disruption_budget(&client, &cluster).await;
+                budget.map_err(|error| error.to_string())?;
+                Ok(kept)
+            }));
+        }
+        let waits = |task: &JoinHandle<_>| self.kept.is_some() && !task.is_finished();
+        if self.keeping.as_ref().is_none_or(waits) {
+            return;
+        }
+        if let Some(keeping) = self.keeping.take()
+            && let Ok(kept) = keeping.await
+        {
+            self.trouble = kept.and_then(|kept| self.take(kept)).err();
+        }
+    }
+
+    /// Takes what the Secrets have.
     ///
     /// # Errors
     /// A sentence for the cluster's condition.
-    async fn secrets(&mut self, cluster: &MafaldaCluster) -> Result<(), String> {
-        if self.performer.is_some() && self.kept_at.elapsed() < SECRETS {
-            return Ok(());
+    fn take(&mut self, kept: Kept) -> Result<(), String> {
+        match &self.kept {
+            Some(before) if before.lets_in_as(&kept) => {}
+            Some(_) | None => self.let_in(&kept)?,
         }
-        let now = self.shared.clock.now();
-        let client = &self.shared.client;
-        let kept = keep(client, cluster, now)
-            .await
-            .map_err(|error| error.to_string())?;
-        apply_disruption_budget(client, cluster)
-            .await
-            .map_err(|error| error.to_string())?;
-        self.kept_at = Instant::now();
-        if self.kept.as_ref() == Some(&kept) {
-            return Ok(());
-        }
-        let access = Access::new(&self.name, &kept.token_key, &kept.authorities);
+        self.kept = Some(kept);
+        Ok(())
+    }
+
+    /// Takes keys and authorities for what goes to the pods, and to applications.
+    fn let_in(&mut self, kept: &Kept) -> Result<(), String> {
+        // Pods show what an authority of before signed until they have read the new certificate.
+        let before = self.kept.as_ref().map_or("", |kept| &kept.authorities);
+        let authorities = [kept.authorities.as_str(), before].concat();
+        let access = Access::new(&self.name, &kept.token_key, &authorities);
         let access = access.map_err(|error| error.to_string())?;
         if self.kept.is_some() {
             self.book.renew_access();
         }
         self.performer = Some(Performer {
-            client: client.clone(),
+            client: self.shared.client.clone(),
             pods: Pods::new(Arc::new(access)),
             authorities: kept.authorities.as_str().into(),
             default_image: self.shared.default_image.clone(),
             metrics: self.shared.metrics.clone(),
             clock: self.shared.clock,
         });
-        self.kept = Some(kept);
         // They begin anew with what is good now.
         for (_, (_, listener)) in self.listeners.drain() {
             listener.abort();
@@ -172,7 +209,7 @@ impl Actor {
         Ok(())
     }
 
-    async fn turn(&mut self, cluster: &Arc<MafaldaCluster>, trouble: Option<&str>) {
+    async fn turn(&mut self, cluster: &Arc<MafaldaCluster>) {
         let index = self.shared.index.clone();
         let (namespace, name) = (&self.namespace, &self.name);
         let pods = index.pods_of(namespace, name);
@@ -185,8 +222,11 @@ impl Actor {
             .map(|node| (node.name_any(), node))
             .collect();
         let services = services.into_iter().map(|s| (s.name_any(), s)).collect();
+        let stood_still = self.doubt.stood_still(self.shared.clock.now(), TURN);
+        self.hearing.excuse(stood_still, self.shared.clock.now());
         let (heard, refusing) = (self.hearing.all(), self.hearing.refusing());
         let default_image = self.shared.default_image.clone();
+        let secrets = self.kept.as_ref().map(Kept::digest).unwrap_or_default();
         let look = Look {
             cluster,
             default_image: &default_image,
@@ -195,17 +235,26 @@ impl Actor {
             nodes: &nodes,
             services: &services,
             heard: &heard,
+            secrets: &secrets,
             refusing: &refusing,
             timing: self.shared.timing,
             now: self.shared.clock.now(),
         };
-        let observed = look.observe(&mut self.book);
-        let Some((observed, actions)) = self.plan(observed, trouble.is_some()).await else {
+        let mut observed = look.observe(&mut self.book);
+        if self.doubt.ends(&observed) {
+            self.hearing.excuse(look.now, look.now);
+            for pod in observed.pods.iter_mut().filter(|pod| !pod.down) {
+                pod.last_seen = pod.last_seen.map(|_| look.now);
+            }
+        }
+        let Some((observed, actions)) = self.plan(observed).await else {
             return;
         };
+        self.doubt.note(&actions);
         self.book.note(&actions, &observed);
         let mut jobs = due(&look, &observed, &mut self.book, &actions);
         let measured = look.now.saturating_sub(self.measured).as_secs() >= UTILIZATION_SECONDS;
+        let trouble = self.trouble.as_deref();
         let status = status(&look, &observed, &self.book, trouble, measured);
         if measured {
             self.measured = look.now;
@@ -221,8 +270,8 @@ impl Actor {
 
     /// Plans beside the other tasks: a large cluster takes a while. Without Secrets nothing is
     /// decided, as nothing could be done.
-    async fn plan(&self, mut observed: Observed, idle: bool) -> Option<(Observed, Vec<Action>)> {
-        if idle || self.performer.is_none() {
+    async fn plan(&self, mut observed: Observed) -> Option<(Observed, Vec<Action>)> {
+        if self.performer.is_none() {
             return Some((observed, Vec::new()));
         }
         let begun = Instant::now();
@@ -274,6 +323,10 @@ impl Actor {
     /// Logs what was decided, and writes events of it.
     fn tell(&mut self, cluster: &MafaldaCluster, look: &Look<'_>, actions: &[Action]) {
         for action in actions {
+            // It is decided again until the pod says that it was done.
+            if self.is_under_way(&action.step) {
+                continue;
+            }
             let (step, reason) = (&action.step, action.reason.name());
             tracing::info!(cluster = %self.name, ?step, reason, "{}", action.reason);
             let Some((about, kind, _)) = told(action) else {
@@ -296,6 +349,19 @@ impl Actor {
                     events.publish(regarding, &action, kind).await;
                 });
             }
+        }
+    }
+
+    fn is_under_way(&self, step: &Step) -> bool {
+        match step {
+            Step::FenceSession {
+                pod,
+                session,
+                generation,
+            } => self
+                .attempts
+                .contains_key(&Key::fence(pod, session, generation.0)),
+            _ => false,
         }
     }
 
@@ -364,7 +430,7 @@ impl Actor {
                     session, decision, ..
                 },
                 Err(Error::Pod(PodError::Refused { code, message })),
-            ) => {
+            ) if code != UNAUTHORIZED => {
                 // It drains or knows a later generation: another one is placed.
                 tracing::info!(session, code, "a pod did not take the session: {message}");
                 self.book.unseat(&session.as_str().into(), *decision);

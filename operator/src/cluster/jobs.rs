@@ -4,7 +4,7 @@
 use crate::book::{Book, Note, Seat};
 use crate::crd::{MafaldaClusterStatus, Phase, Session};
 use crate::media_pod::{manifest, ports};
-use crate::names::{DRAIN, OCCUPIED, RTC_PORT, SAFE_TO_EVICT};
+use crate::names::{DRAIN, OCCUPIED, RTC_PORT, SAFE_TO_EVICT, SECRETS};
 use crate::observe::{Look, session_of};
 use crate::pod_api::report;
 use crate::session::access;
@@ -31,6 +31,7 @@ pub enum Job {
         name: String,
         rtc_port: u16,
         workers: u16,
+        secrets: String,
     },
     /// Apply the Service of a pod that exists.
     ExposePod {
@@ -118,7 +119,7 @@ impl Job {
                 session,
                 generation,
                 ..
-            } => Key("fence", format!("{pod}/{session}"), *generation),
+            } => Key::fence(pod, session, *generation),
             // A later decision does not wait for a pod that does not answer.
             Self::Tell {
                 session, decision, ..
@@ -126,6 +127,13 @@ impl Job {
             Self::Settle(settle) => Key("settle", settle.session.name_any(), 0),
             Self::Status(_) => Key("status", String::new(), 0),
         }
+    }
+}
+
+impl Key {
+    /// Of [`Job::Fence`].
+    pub fn fence(pod: impl fmt::Display, session: impl fmt::Display, generation: u64) -> Self {
+        Self("fence", format!("{pod}/{session}"), generation)
     }
 }
 
@@ -149,10 +157,11 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
         .collect();
     let mut jobs = Vec::new();
     create_pods(look, book, &mut jobs);
+    let homes = book.homes();
     for planned in &observed.pods {
         if let (Some(pod), Some(note)) = (there.get(&planned.name), book.pods.get(&planned.name)) {
-            let occupied = book.is_home(&planned.name) || !planned.sessions.is_empty();
-            jobs.extend(mark(pod, note, occupied || planned.anonymous > 0));
+            let occupied = homes.contains(&planned.name) || !planned.sessions.is_empty();
+            jobs.extend(mark(look, pod, note, occupied || planned.anonymous > 0));
             jobs.extend(tell_address(look, pod));
             jobs.extend(expose(look, pod));
             jobs.extend(drain(look, pod, planned));
@@ -211,6 +220,7 @@ fn create_pods(look: &Look<'_>, book: &mut Book, jobs: &mut Vec<Job>) {
                 name: name.to_string(),
                 rtc_port,
                 workers,
+                secrets: look.secrets.to_owned(),
             });
         }
     }
@@ -220,7 +230,7 @@ fn create_pods(look: &Look<'_>, book: &mut Book, jobs: &mut Vec<Job>) {
 }
 
 /// The labels and annotations that a pod should have and has not.
-fn mark(pod: &Pod, note: &Note, occupied: bool) -> Option<Job> {
+fn mark(look: &Look<'_>, pod: &Pod, note: &Note, occupied: bool) -> Option<Job> {
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -231,14 +241,18 @@ fn mark(pod: &Pod, note: &Note, occupied: bool) -> Option<Job> {
     let safe = occupied.map(|_| "false");
     let label = pod.labels().get(OCCUPIED).map(String::as_str);
     let annotation = |key| pod.annotations().get(key).map(String::as_str);
+    // While there are none nothing is known of them.
+    let secrets = Some(look.secrets).filter(|secrets| !secrets.is_empty());
+    let secrets = secrets.or(annotation(SECRETS));
     let differs = label != occupied
+        || annotation(SECRETS) != secrets
         || annotation(SAFE_TO_EVICT) != safe
         || annotation(DRAIN) != drain.as_deref();
     differs.then(|| Job::MarkPod {
         pod: pod.name_any(),
         patch: json!({"metadata": {
             "labels": {OCCUPIED: occupied},
-            "annotations": {SAFE_TO_EVICT: safe, DRAIN: drain},
+            "annotations": {SAFE_TO_EVICT: safe, DRAIN: drain, SECRETS: secrets},
         }}),
     })
 }
@@ -263,7 +277,8 @@ fn expose(look: &Look<'_>, pod: &Pod) -> Option<Job> {
         exposure,
         ExposureType::NodePort | ExposureType::LoadBalancer
     );
-    if !has_service || look.services.contains_key(&pod.name_any()) {
+    let wanted = has_service && manifest::is_exposed_as(&look.cluster.spec, pod);
+    if !wanted || look.services.contains_key(&pod.name_any()) {
         return None;
     }
     let written = |key| pod.annotations().get(key)?.parse().ok();
@@ -333,12 +348,14 @@ fn settle(
     let heard = home.and_then(|pod| look.heard_of(pod));
     let said = heard.and_then(|heard| session_of(heard, &session.name_any()));
     let participants = said.and_then(|said| said.participants);
-    let status = session.status.clone().unwrap_or_default();
+    let status = session.status.as_ref();
+    let generation = status.and_then(|status| status.generation);
     let age = look.now.saturating_sub(seat.settled_at);
     let active = seat.phase == SessionPhase::Active;
-    let written = status.generation.unwrap_or_default() == seat.generation.0
-        && (status.phase == Some(Phase::Active)) == active;
-    let counts = active && participants.is_some() && participants != status.participants;
+    let written = generation.unwrap_or_default() == seat.generation.0
+        && (status.and_then(|status| status.phase) == Some(Phase::Active)) == active;
+    let known = status.and_then(|status| status.participants);
+    let counts = active && participants.is_some() && participants != known;
     let due = (seat.decided > seat.settled && !seat.untold)
         || (seat.decided > 0 && !written && age >= ECHO)
         || (counts && age >= COUNTS)

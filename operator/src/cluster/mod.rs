@@ -1,6 +1,7 @@
 //! One MafaldaCluster: looking, planning, doing.
 
 pub mod actor;
+pub mod doubt;
 pub mod jobs;
 pub mod perform;
 pub mod status;

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::crd::{MafaldaCluster, Session};
 use crate::media_pod::manifest::{self, Place};
 use crate::metrics::Metrics;
-use crate::names::FIELD_MANAGER;
+use crate::names::{FIELD_MANAGER, SECRETS};
 use crate::pod_api::access::Error as AccessError;
 use crate::pod_api::client::Error as PodError;
 use crate::pod_api::{Client as Pods, access::Access};
@@ -64,9 +64,11 @@ impl Performer {
                 name,
                 rtc_port,
                 workers,
+                secrets,
             } => {
                 let place = place(name, *rtc_port, *workers);
-                let pod = manifest::pod(cluster, &self.default_image, &place);
+                let mut pod = manifest::pod(cluster, &self.default_image, &place);
+                pod["metadata"]["annotations"][SECRETS] = secrets.as_str().into();
                 apply(&pods, name, pod).await?;
             }
             Job::ExposePod {

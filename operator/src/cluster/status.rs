@@ -122,7 +122,7 @@ fn address(look: &Look<'_>) -> Addresses {
         [] => Addresses::NotYet,
         [..] => Addresses::Known,
     };
-    for pod in look.pods {
+    for pod in look.pods.iter().filter(|pod| !look.is_of_before(pod)) {
         match look.addresses_of(pod) {
             Ok(_) => {}
             Err(Unknown::NotYet) => found = Addresses::NotYet,

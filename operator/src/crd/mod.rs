@@ -5,6 +5,7 @@
 //! a message that names the field and says what is allowed; the operator then meets no wrong
 //! manifest. `crds/` holds the definitions that these types make; a test fails when they differ.
 
+mod apply;
 mod cluster;
 mod exposure;
 mod files;
@@ -12,6 +13,7 @@ mod pod_template;
 mod schema;
 mod session;
 
+pub use apply::{ApplyError, Change, apply};
 pub use cluster::{MafaldaCluster, MafaldaClusterSpec, MafaldaClusterStatus, PodVersion, Pool};
 pub use exposure::{
     AddressFamily, AddressSource, AnnouncedAddress, Exposure, ExposureType, PortRange,

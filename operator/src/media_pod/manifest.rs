@@ -4,8 +4,9 @@ use super::address::{Source, source};
 use super::{ports, workers};
 use crate::crd::{ExposureType, MafaldaCluster, MafaldaClusterSpec};
 use crate::names::{
-    API_PORT, CLUSTER, REVISION, RTC_PORT, WORKERS, address_config, certificate_secret,
+    API_PORT, CLUSTER, EXPOSURE, REVISION, RTC_PORT, WORKERS, address_config, certificate_secret,
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 use mafalda_plan::Revision;
 use serde_json::{Map, Value, json};
@@ -176,6 +177,7 @@ fn template(cluster: &MafaldaCluster, default_image: &str, place: &Place<'_>) ->
             "annotations": {
                 RTC_PORT: place.rtc_port.to_string(),
                 WORKERS: place.workers.to_string(),
+                EXPOSURE: json!(spec.exposure.type_),
             },
         },
         "spec": {
@@ -312,6 +314,13 @@ fn environment(spec: &MafaldaClusterSpec, name: &str) -> Vec<Value> {
         .map(address)
         .chain([field("MAFALDA_POD_NAME", "metadata.name")])
         .collect()
+}
+
+/// Whether the pod was made for the exposure that the spec has now. One that was not is being
+/// replaced, and until then reached as it was.
+pub fn is_exposed_as(spec: &MafaldaClusterSpec, pod: &Pod) -> bool {
+    let made_for = pod.annotations().get(EXPOSURE);
+    made_for.is_none_or(|exposure| json!(spec.exposure.type_) == json!(exposure))
 }
 
 /// Whether the pod waits for a ConfigMap with its address.

@@ -21,7 +21,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections to pods that nothing is said on are closed.
 const IDLE: Duration = Duration::from_secs(20);
 /// The longest answer, in bytes.
-const MAX_ANSWER: usize = 8 << 20;
+pub(super) const MAX_ANSWER: usize = 8 << 20;
+
+/// The word of a pod that does not know the key of the operator's token: it will, as soon as the
+/// kubelet has brought it.
+pub const UNAUTHORIZED: &str = "unauthorized";
 
 /// Why a pod did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

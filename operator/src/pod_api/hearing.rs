@@ -52,15 +52,24 @@ impl Hearing {
 
     /// Notes a sign of life.
     pub fn alive(&self, uid: &str, now: Duration) {
-        if let Some(heard) = self.lock().heard.get_mut(uid) {
+        let mut pods = self.lock();
+        if let Some(heard) = pods.heard.get_mut(uid) {
             heard.last_seen = now;
         }
+        pods.refusing.remove(uid);
     }
 
     /// Notes that a pod refuses connections: its host answers, and says that nobody listens there.
     pub fn refuses(&self, uid: &str) {
         if self.lock().refusing.insert(uid.to_owned()) {
             self.news.notify_one();
+        }
+    }
+
+    /// Notes that all pods are taken to have been heard so much later: nobody listened.
+    pub fn excuse(&self, silence: Duration, now: Duration) {
+        for heard in self.lock().heard.values_mut() {
+            heard.last_seen = (heard.last_seen + silence).min(now);
         }
     }
 
@@ -88,5 +97,23 @@ impl Hearing {
 
     fn lock(&self) -> MutexGuard<'_, Pods> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects calls from an operator that was stopped: it does not take its own silence for theirs.
+    #[test]
+    fn silence_is_excused_and_no_more_than_that() {
+        let hearing = Hearing::default();
+        let second = Duration::from_secs(1);
+        hearing.report("early", Report::default(), second * 10);
+        hearing.report("late", Report::default(), second * 14);
+        hearing.excuse(second * 3, second * 15);
+        let all = hearing.all();
+        assert_eq!(all["early"].last_seen, second * 13);
+        assert_eq!(all["late"].last_seen, second * 15);
     }
 }

@@ -2,7 +2,7 @@
 //! second.
 
 use super::access::server_name;
-use super::client::Client;
+use super::client::{Client, Error, MAX_ANSWER, UNAUTHORIZED};
 use super::hearing::Hearing;
 use super::report::Event;
 use crate::clock::Clock;
@@ -18,11 +18,20 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// How often each pod is asked for a sign of life.
 const POLL: Duration = Duration::from_secs(1);
 /// What a pod that is well takes at most to let the stream begin.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// What a stream reads and writes at once, in bytes. Most messages are signs of life, there is a stream
+/// for each of a thousand pods, and the library's own size is 128 KiB, cleared at each read.
+const BUFFER: usize = 4 << 10;
+
+/// Pings without an answer until the status is asked for: on a new connection, which costs a host that
+/// is only late more than it has.
+const ASK_AFTER: u32 = 2;
 
 type Stream = WebSocketStream<TlsStream<TcpStream>>;
 
@@ -45,6 +54,14 @@ pub async fn listen(client: Client, uid: String, pod: IpAddr, hearing: Hearing, 
         }
         tokio::time::sleep_until(begun + POLL).await;
     }
+}
+
+fn buffers() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_message_size(Some(MAX_ANSWER))
+        .max_frame_size(Some(MAX_ANSWER))
 }
 
 struct Listener {
@@ -74,8 +91,9 @@ impl Listener {
             let mut request = url.into_client_request().ok()?;
             let bearer = access.bearer().ok()?.parse().ok()?;
             request.headers_mut().insert("authorization", bearer);
-            let (stream, _) = tokio_tungstenite::client_async(request, tls).await.ok()?;
-            Some(stream)
+            let buffers = Some(buffers());
+            let opened = tokio_tungstenite::client_async_with_config(request, tls, buffers).await;
+            Some(opened.ok()?.0)
         };
         timeout(CONNECT, open).await.ok().flatten()
     }
@@ -91,21 +109,21 @@ impl Listener {
     async fn follow(&self, mut stream: Stream) {
         let mut ticks = interval_at(Instant::now() + POLL, POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut answered = true;
+        let mut unanswered = 0;
         loop {
             tokio::select! {
                 message = stream.next() => match message {
                     Some(Ok(message)) => {
-                        answered = true;
+                        unanswered = 0;
                         self.take(&message);
                     }
                     Some(Err(_)) | None => return,
                 },
                 _ = ticks.tick() => {
-                    if !answered && !self.poll().await {
+                    if unanswered >= ASK_AFTER && !self.poll().await {
                         return;
                     }
-                    answered = false;
+                    unanswered += 1;
                     let ping = timeout(POLL, stream.send(Message::Ping(Default::default())));
                     if !matches!(ping.await, Ok(Ok(()))) {
                         return;
@@ -135,6 +153,11 @@ impl Listener {
         match self.client.status(self.pod).await {
             Ok(report) => {
                 self.hearing.report(&self.uid, report, self.clock.now());
+                true
+            }
+            Err(Error::Refused { code, .. }) if code == UNAUTHORIZED => {
+                // It lives, and goes on with what it runs.
+                self.hearing.alive(&self.uid, self.clock.now());
                 true
             }
             Err(error) => {

@@ -1,14 +1,17 @@
 //! The Secrets of a cluster: made when they are absent, renewed before they end.
 
 use super::certificates::{self, Pair};
+use super::rotation::{self, Fresh, Keys, Pace, blocks};
 use crate::crd::MafaldaCluster;
 use crate::media_pod::manifest::token_secret;
 use crate::names::{CLUSTER, FIELD_MANAGER, RENEW_AT, authority_secret, certificate_secret};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use mafalda_token::{KeyError, generate_keys};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Why a cluster has not what it needs.
@@ -43,11 +46,30 @@ pub enum Error {
 pub struct Kept {
     /// Signs tokens (PKCS#8 in PEM).
     pub token_key: String,
-    /// Certificates to trust (PEM): the authority's, and the one before while it may be in use.
+    /// The keys whose tokens are good (SPKI in PEM).
+    pub token_keys: String,
+    /// Certificates to trust (PEM): of all authorities that are in use.
     pub authorities: String,
+    /// What pods show (PEM).
+    pub certificate: String,
 }
 
-/// Sees to it that a cluster has its Secrets.
+impl Kept {
+    /// What pods read of it, as a word: another one when that has changed.
+    pub fn digest(&self) -> String {
+        let text = [self.token_keys.as_str(), &self.certificate].concat();
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let bytes = &digest.as_ref()[..5];
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether who has the other's token and authorities is as well off.
+    pub fn lets_in_as(&self, other: &Self) -> bool {
+        self.token_key == other.token_key && self.authorities == other.authorities
+    }
+}
+
+/// Sees to it that a cluster has its Secrets, and takes the steps that are due.
 ///
 /// # Errors
 /// When one can be neither read nor made.
@@ -57,14 +79,60 @@ pub async fn keep(client: &Client, cluster: &MafaldaCluster, now: Duration) -> R
         cluster,
         now,
     };
-    let token_key = keeper.token_key().await?;
-    let authority = keeper.authority().await?;
-    keeper.certificate(&authority).await?;
+    let tokens = keeper.keys(&token_secret(cluster), &TOKEN_KEYS).await?;
+    let name = authority_secret(&cluster.name_any());
+    let authorities = keeper.keys(&name, &AUTHORITY_KEYS).await?;
     Ok(Kept {
-        token_key,
-        authorities: authority.trusted,
+        certificate: keeper.certificate(&authorities).await?,
+        token_keys: tokens.trusted(),
+        token_key: tokens.private,
+        authorities: authorities.trusted(),
     })
 }
+
+/// How keys of one kind are written in their Secret.
+struct Kind {
+    of: &'static str,
+    private: &'static str,
+    public: &'static str,
+    next: &'static str,
+    /// Where the first public one is once more, alone.
+    first: Option<&'static str>,
+    pace: Pace,
+    fresh: fn(&str, Duration) -> Result<Fresh, Error>,
+}
+
+const TOKEN_KEYS: Kind = Kind {
+    of: "Opaque",
+    private: "private.pem",
+    public: "public.pem",
+    next: "next.pem",
+    first: None,
+    pace: rotation::TOKENS,
+    fresh: |_, _| {
+        let keys = generate_keys()?;
+        Ok(Fresh {
+            private: keys.private,
+            public: keys.public,
+        })
+    },
+};
+
+const AUTHORITY_KEYS: Kind = Kind {
+    of: "kubernetes.io/tls",
+    private: "tls.key",
+    public: "ca.crt",
+    next: "next.key",
+    first: Some("tls.crt"),
+    pace: rotation::AUTHORITIES,
+    fresh: |cluster, now| {
+        let pair = certificates::authority(cluster, now)?;
+        Ok(Fresh {
+            private: pair.key,
+            public: pair.certificate,
+        })
+    },
+};
 
 struct Keeper<'a> {
     api: Api<Secret>,
@@ -72,77 +140,111 @@ struct Keeper<'a> {
     now: Duration,
 }
 
-struct Authority {
-    key: String,
-    trusted: String,
-}
-
 impl Keeper<'_> {
-    async fn token_key(&self) -> Result<String, Error> {
-        const PRIVATE: &str = "private.pem";
-        const PUBLIC: &str = "public.pem";
-        let name = token_secret(self.cluster);
-        if let Some(secret) = self.read(&name).await? {
-            // The pods need it too: they would wait for it without a word.
-            text(&secret, &name, PUBLIC)?;
-            return text(&secret, &name, PRIVATE);
+    /// The keys of that Secret: made when it is absent, one step further when that is due. One without
+    /// a time was written by somebody else and is left alone.
+    async fn keys(&self, name: &str, kind: &Kind) -> Result<Keys, Error> {
+        let fresh = || (kind.fresh)(&self.cluster.name_any(), self.now);
+        let Some(secret) = self.read(name).await? else {
+            let keys = Keys::new(fresh()?);
+            let lasts = kind.pace.alone;
+            self.create(name, kind.of, &data(kind, &keys), lasts)
+                .await?;
+            return Ok(keys);
+        };
+        let before = Keys {
+            private: text(&secret, name, kind.private)?,
+            public: blocks(&text(&secret, name, kind.public)?),
+            next: text(&secret, name, kind.next).ok(),
+        };
+        if before.public.is_empty() {
+            return Err(lacks(name, kind.public));
         }
-        let keys = generate_keys()?;
-        let data = json!({PRIVATE: keys.private, PUBLIC: keys.public});
-        let secret = self.manifest(&name, "Opaque", &data, None);
+        if renew_at(&secret).is_none_or(|renew_at| renew_at > self.now) {
+            return Ok(before);
+        }
+        let (keys, lasts) = before.step(kind.pace, fresh)?;
+        tracing::info!(secret = name, "its keys are one step further");
+        self.replace(name, &secret, &data(kind, &keys), lasts)
+            .await?;
+        Ok(keys)
+    }
+
+    /// The certificate that pods show.
+    async fn certificate(&self, authorities: &Keys) -> Result<String, Error> {
+        let name = certificate_secret(&self.cluster.name_any());
+        let trusted = authorities.trusted();
+        if let Some(secret) = self.read(&name).await?
+            && renew_at(&secret).is_some_and(|renew_at| renew_at > self.now)
+            && text(&secret, &name, "ca.crt")? == trusted
+        {
+            return text(&secret, &name, "tls.crt");
+        }
+        let cluster = self.cluster.name_any();
+        let pair = certificates::of_pods(&cluster, &authorities.private, self.now)?;
+        tracing::info!(secret = name, "a new certificate for the pods");
+        self.write(&name, &pair, &trusted).await?;
+        Ok(pair.certificate)
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Secret>, Error> {
+        self.api
+            .get_opt(name)
+            .await
+            .map_err(|error| api(name, error))
+    }
+
+    /// Made, not applied: nobody's key is overwritten.
+    async fn create(
+        &self,
+        name: &str,
+        kind: &str,
+        data: &Data,
+        lasts: Duration,
+    ) -> Result<(), Error> {
+        let data: BTreeMap<&str, &String> = data
+            .iter()
+            .filter_map(|(key, text)| Some((*key, text.as_ref()?)))
+            .collect();
+        let secret = self.manifest(name, kind, &json!(data), self.now + lasts);
         let secret: Secret = serde_json::from_value(secret).expect("it is a Secret's manifest");
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        // Made, not applied: nobody's key is overwritten.
-        match self.api.create(&parameters, &secret).await {
-            Ok(_) => Ok(keys.private),
-            Err(error) => Err(Error::Api { name, error }),
-        }
+        let created = self.api.create(&parameters, &secret).await;
+        created.map(drop).map_err(|error| api(name, error))
     }
 
-    async fn authority(&self) -> Result<Authority, Error> {
-        let name = authority_secret(&self.cluster.name_any());
-        let before = self.read(&name).await?;
-        let mut older = String::new();
-        if let Some(secret) = &before {
-            let authority = Authority {
-                key: text(secret, &name, "tls.key")?,
-                trusted: text(secret, &name, "ca.crt")?,
-            };
-            if !self.is_due(secret) {
-                return Ok(authority);
-            }
-            older = text(secret, &name, "tls.crt")?;
-        }
-        let pair = certificates::authority(&self.cluster.name_any(), self.now)?;
-        // Pods show certificates of the old one until they have read the new.
-        let trusted = format!("{}{older}", pair.certificate);
-        self.write(&name, &pair, &trusted).await?;
-        Ok(Authority {
-            key: pair.key,
-            trusted,
-        })
-    }
-
-    async fn certificate(&self, authority: &Authority) -> Result<(), Error> {
-        let name = certificate_secret(&self.cluster.name_any());
-        if let Some(secret) = self.read(&name).await?
-            && !self.is_due(&secret)
-            && text(&secret, &name, "ca.crt")? == authority.trusted
-        {
-            return Ok(());
-        }
-        let pair = certificates::of_pods(&self.cluster.name_any(), &authority.key, self.now)?;
-        self.write(&name, &pair, &authority.trusted).await
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Secret>, Error> {
-        self.api.get_opt(name).await.map_err(|error| Error::Api {
-            name: name.to_owned(),
-            error,
-        })
+    /// Changes a Secret that nobody else has changed since it was read.
+    async fn replace(
+        &self,
+        name: &str,
+        read: &Secret,
+        data: &Data,
+        lasts: Duration,
+    ) -> Result<(), Error> {
+        let bytes = |text: &String| ByteString(text.as_bytes().to_vec());
+        let data: BTreeMap<&str, Option<ByteString>> = data
+            .iter()
+            .map(|(key, text)| (*key, text.as_ref().map(bytes)))
+            .collect();
+        let patch = json!({
+            "metadata": {
+                "resourceVersion": read.resource_version(),
+                "annotations": {RENEW_AT: seconds(self.now + lasts)},
+            },
+            "data": data,
+        });
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = self
+            .api
+            .patch(name, &parameters, &Patch::Merge(patch))
+            .await;
+        patched.map(drop).map_err(|error| api(name, error))
     }
 
     async fn write(&self, name: &str, pair: &Pair, trusted: &str) -> Result<(), Error> {
@@ -151,23 +253,16 @@ impl Keeper<'_> {
             "tls.key": pair.key,
             "ca.crt": trusted,
         });
-        let secret = self.manifest(name, "kubernetes.io/tls", &data, Some(pair.renew_at));
+        let secret = self.manifest(name, "kubernetes.io/tls", &data, pair.renew_at);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let applied = self
             .api
             .patch(name, &parameters, &Patch::Apply(secret))
             .await;
-        applied.map(drop).map_err(|error| Error::Api {
-            name: name.to_owned(),
-            error,
-        })
+        applied.map(drop).map_err(|error| api(name, error))
     }
 
-    fn manifest(&self, name: &str, kind: &str, data: &Value, renew: Option<Duration>) -> Value {
-        let mut annotations = json!({});
-        if let Some(renew) = renew {
-            annotations[RENEW_AT] = renew.as_secs().to_string().into();
-        }
+    fn manifest(&self, name: &str, kind: &str, data: &Value, renew_at: Duration) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -178,26 +273,54 @@ impl Keeper<'_> {
                     "app.kubernetes.io/managed-by": "mafalda-operator",
                     CLUSTER: self.cluster.name_any(),
                 },
-                "annotations": annotations,
+                "annotations": {RENEW_AT: seconds(renew_at)},
                 "ownerReferences": [self.cluster.controller_owner_ref(&())],
             },
             "type": kind,
             "stringData": data,
         })
     }
+}
 
-    fn is_due(&self, secret: &Secret) -> bool {
-        let written = secret.annotations().get(RENEW_AT);
-        let renew_at = written.and_then(|seconds| seconds.parse().ok());
-        renew_at.is_none_or(|seconds| Duration::from_secs(seconds) <= self.now)
+fn seconds(time: Duration) -> String {
+    time.as_secs().to_string()
+}
+
+fn api(name: &str, error: kube::Error) -> Error {
+    Error::Api {
+        name: name.to_owned(),
+        error,
     }
+}
+
+/// What a Secret has of keys, and what it has not.
+type Data = BTreeMap<&'static str, Option<String>>;
+
+fn data(kind: &Kind, keys: &Keys) -> Data {
+    let first = kind.first.map(|key| (key, keys.public.first().cloned()));
+    let all = [
+        (kind.private, Some(keys.private.clone())),
+        (kind.public, Some(keys.trusted())),
+        (kind.next, keys.next.clone()),
+    ];
+    all.into_iter().chain(first).collect()
+}
+
+/// From when on a Secret is to be renewed, in time since 1970.
+fn renew_at(secret: &Secret) -> Option<Duration> {
+    let written = secret.annotations().get(RENEW_AT)?;
+    written.parse().ok().map(Duration::from_secs)
 }
 
 fn text(secret: &Secret, name: &str, key: &'static str) -> Result<String, Error> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     let text = bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
-    text.ok_or_else(|| Error::Lacks {
+    text.ok_or_else(|| lacks(name, key))
+}
+
+fn lacks(name: &str, key: &'static str) -> Error {
+    Error::Lacks {
         name: name.to_owned(),
         key,
-    })
+    }
 }

@@ -2,5 +2,6 @@
 
 pub mod certificates;
 mod keep;
+pub mod rotation;
 
 pub use keep::{Error, Kept, keep};

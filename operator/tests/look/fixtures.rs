@@ -26,6 +26,7 @@ pub struct Scene {
     pub nodes: HashMap<String, Arc<Node>>,
     pub heard: HashMap<String, Heard>,
     pub refusing: HashSet<String>,
+    pub secrets: &'static str,
     pub book: Book,
     pub now: Duration,
 }
@@ -54,6 +55,7 @@ impl Scene {
             nodes: HashMap::new(),
             heard: HashMap::new(),
             refusing: HashSet::new(),
+            secrets: "",
             book: Book::new(ago(1)),
             now: NOW,
         };
@@ -153,6 +155,7 @@ impl Scene {
             nodes: &self.nodes,
             services: &services,
             heard: &self.heard,
+            secrets: self.secrets,
             refusing: &self.refusing,
             timing: Timing::default(),
             now: self.now,

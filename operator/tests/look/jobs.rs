@@ -63,6 +63,29 @@ fn a_pod_that_waits_is_told_its_address() {
     assert!(scene.turn().1.is_empty());
 }
 
+/// Protects a change of exposure: pods from before keep their way in until they are replaced. Their
+/// ports are none that a Service may have.
+#[test]
+fn a_pod_is_exposed_as_it_was_made() {
+    let mut scene = Scene::new(json!({
+        "exposure": {"type": "NodePort", "portRange": {"first": 30000, "last": 30099}},
+        "announcedAddress": {"source": "NodeInternalIP"},
+        "pool": {"spare": 0},
+    }));
+    for (name, exposure) in [("talk-0", "HostPort"), ("talk-1", "NodePort")] {
+        let annotations = json!({"mafalda.dev/exposure": exposure});
+        scene.pod(name, json!({"metadata": {"annotations": annotations}}));
+        scene.says(name, 0, json!({}));
+    }
+    let jobs = words(&scene.turn().1);
+    assert!(jobs.contains(&"expose talk-1".to_owned()), "{jobs:?}");
+    assert!(!jobs.contains(&"expose talk-0".to_owned()), "{jobs:?}");
+    // The node has no such address: who was told one before knows it.
+    let observed = scene.observe();
+    let known: Vec<bool> = observed.pods.iter().map(|pod| pod.address_known).collect();
+    assert_eq!(known, [true, false]);
+}
+
 /// Protects calls from the cluster autoscaler and from `kubectl drain`: a pod says that it is in
 /// use for as long as it is.
 #[test]
@@ -85,6 +108,31 @@ fn a_pod_in_use_is_marked() {
     empty.says("talk-0", 0, json!({}));
     let (_, jobs) = empty.turn();
     assert_eq!(words(&jobs), ["mark talk-0"]);
+}
+
+/// Protects who holds a token of a new key: a pod is touched when its Secrets have changed, so that
+/// the kubelet brings them at once, and not when nothing is known of them.
+#[test]
+fn a_pod_gets_other_keys_at_once() {
+    let marked = json!({"metadata": {"annotations": {"mafalda.dev/secrets": "old"}}});
+    let mut scene = Scene::simple();
+    scene.pod("talk-0", marked);
+    scene.says("talk-0", 0, json!({}));
+    for (secrets, due) in [("old", false), ("", false), ("new", true)] {
+        scene.secrets = secrets;
+        let (_, jobs) = scene.turn();
+        assert_eq!(
+            words(&jobs) == ["mark talk-0"],
+            due,
+            "{secrets:?}: {jobs:?}"
+        );
+        if let Some(Job::MarkPod { patch, .. }) = jobs.first() {
+            assert_eq!(
+                patch["metadata"]["annotations"]["mafalda.dev/secrets"],
+                "new"
+            );
+        }
+    }
 }
 
 /// Protects drains: the pod is told, and told otherwise, until it says so itself.

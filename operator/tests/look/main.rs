@@ -2,6 +2,7 @@
 //! the plan's view and jobs out. No cluster, no pod.
 
 mod cluster_status;
+mod doubt;
 mod fixtures;
 mod jobs;
 mod observe;

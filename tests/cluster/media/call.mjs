@@ -3,6 +3,7 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { indexOf, isRtcp, opus, packet, parse } from '../../lib/rtp.js';
+import { ownAddressTowards } from './own-address.mjs';
 
 /** A packet that has not arrived after that time is lost, milliseconds. */
 const LATE = 1000;
@@ -40,7 +41,7 @@ export class Call {
     const listenInfo = /** @type {const} */ ({ protocol: 'udp', ip: '0.0.0.0' });
     // No `comedia`: a port may be one that the sender of another call still sends to.
     const inward = await router.createPlainTransport({ listenInfo });
-    const ip = await addressTowards(inward.tuple);
+    const ip = await ownAddressTowards(inward.tuple.localAddress, inward.tuple.localPort);
     await inward.connect({ ip, port: this.#socket.address().port });
     const rtpParameters = opus(this.#ssrc);
     const producer = await inward.produce({ kind: 'audio', rtpParameters });
@@ -166,17 +167,4 @@ async function udpSocket() {
   const socket = dgram.createSocket('udp4').bind(0);
   await once(socket, 'listening');
   return socket;
-}
-
-/**
- * The address of this host on the way to another.
- * @param {{ localAddress: string, localPort: number }} tuple
- */
-async function addressTowards({ localAddress, localPort }) {
-  const socket = dgram.createSocket('udp4');
-  socket.connect(localPort, localAddress);
-  await once(socket, 'connect');
-  const { address } = socket.address();
-  socket.close();
-  return address;
 }

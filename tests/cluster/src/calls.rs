@@ -1,30 +1,21 @@
 //! Calls on a Session: an unmodified mediasoup application and the people in its calls
 //! (`tests/cluster/media/calls.mjs`), as a process beside the control plane.
 
-use crate::operator::programs;
-use futures_util::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
-use mafalda_operator::names::access_secret;
+use crate::access::Access;
+use kube::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
 
 /// The application, its people and its relay. All end when this is dropped.
 pub struct Calls {
     process: Child,
     lines: Arc<Mutex<Vec<Line>>>,
-    /// Keeps the files as the Secret is.
-    follower: JoinHandle<()>,
-    _folder: TempDir,
+    _access: Access,
 }
 
 /// What happened.
@@ -67,25 +58,15 @@ pub struct Line {
 
 impl Calls {
     /// Starts so many calls on a Session that is Active or will be, from a thread of
-    /// [`crate::Cluster::run`]. What the Session's Secret says is in files, as for a container, but
-    /// changes there at once. The application's log is a file in the temporary folder.
+    /// [`crate::Cluster::run`]. The application's log is a file in the temporary folder.
     ///
     /// # Panics
     /// When Node.js is not there or the relay is not built.
     pub async fn start(client: &Client, namespace: &str, session: &str, calls: u32) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let follower = follow(client, namespace, session, folder.path()).await;
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let access = Access::to(client, namespace, session).await;
         let log = std::env::temp_dir().join(format!("mafalda-calls-{namespace}-{session}.log"));
-        let in_folder = |name| folder.path().join(name);
-        let mut process = Command::new("node")
-            .arg(here.join("media/calls.mjs"))
-            .arg(calls.to_string())
-            .env("MEDIASOUP_WORKER_BIN", programs().join("mafalda-worker"))
-            .env("MAFALDA_URL_FILE", in_folder("url"))
-            .env("MAFALDA_TOKEN_FILE", in_folder("token"))
-            .env("MAFALDA_CA", in_folder("ca.crt"))
-            .stdin(Stdio::null())
+        let mut process = access
+            .node("calls.mjs", &[&calls.to_string()])
             .stdout(Stdio::piped())
             .stderr(File::create(log).unwrap())
             .spawn()
@@ -97,8 +78,7 @@ impl Calls {
         Self {
             process,
             lines,
-            follower,
-            _folder: folder,
+            _access: access,
         }
     }
 
@@ -163,7 +143,6 @@ impl Calls {
 
 impl Drop for Calls {
     fn drop(&mut self) {
-        self.follower.abort();
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -176,35 +155,4 @@ fn read(stdout: ChildStdout, lines: &Mutex<Vec<Line>>) {
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(line);
     }
-}
-
-/// Writes the Session's Secret into the folder when it is there, and again when it changes.
-async fn follow(client: &Client, namespace: &str, session: &str, folder: &Path) -> JoinHandle<()> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let name = format!("metadata.name={}", access_secret(session));
-    let config = watcher::Config::default().fields(&name);
-    let changes = watcher(secrets, config).default_backoff().applied_objects();
-    let mut changes = changes
-        .inspect_err(move |error| eprintln!("{name}: {error}"))
-        .boxed();
-    let folder = folder.to_owned();
-    let (first, written) = tokio::sync::oneshot::channel();
-    let mut first = Some(first);
-    let task = tokio::spawn(async move {
-        while let Some(change) = changes.next().await {
-            let Ok(secret) = change else { continue };
-            for (key, value) in secret.data.unwrap_or_default() {
-                // At once, as the kubelet does it.
-                let (new, file) = (folder.join(".new"), folder.join(key));
-                std::fs::write(&new, value.0).unwrap();
-                std::fs::rename(new, file).unwrap();
-            }
-            if let Some(first) = first.take() {
-                // Nobody waits any more: the test is over.
-                let _ = first.send(());
-            }
-        }
-    });
-    written.await.expect("the watch goes on");
-    task
 }

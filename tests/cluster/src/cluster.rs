@@ -87,6 +87,11 @@ impl Cluster {
         })
     }
 
+    /// What `MAFALDA_CLUSTER` is for it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The file that lets its owner in as cluster-admin.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig

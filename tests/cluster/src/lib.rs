@@ -4,13 +4,14 @@
 //! The tests are ignored unless they are asked for, as the cluster needs root and a build of ten
 //! minutes, once a machine.
 
+mod access;
 mod calls;
 mod cluster;
 mod operator;
-mod resources;
 pub mod simulated;
 
+pub use access::Access;
 pub use calls::{Calls, Event, Line};
 pub use cluster::{Cluster, Error};
+pub use mafalda_operator::crd::apply as apply_crds;
 pub use operator::{IMAGE, Operator, load_media_pod};
-pub use resources::apply_crds;

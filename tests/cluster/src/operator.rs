@@ -69,6 +69,19 @@ impl Operator {
     /// # Errors
     /// When it is not built.
     pub fn start(cluster: &Cluster, name: &str, port: u16) -> Result<Self, Error> {
+        Self::start_with(cluster, name, port, &[])
+    }
+
+    /// As [`Operator::start`], with more arguments.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn start_with(
+        cluster: &Cluster,
+        name: &str,
+        port: u16,
+        more: &[&str],
+    ) -> Result<Self, Error> {
         let program = programs().join("mafalda-operator");
         let shown = program.display().to_string();
         let path = std::env::temp_dir().join(format!("mafalda-{name}.log"));
@@ -82,6 +95,7 @@ impl Operator {
             .args(["run", "--image", IMAGE, "--identity", name])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--settle-seconds", "5", "--cordon-seconds", "2"])
+            .args(more)
             .env("KUBECONFIG", cluster.kubeconfig())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 const LATE: Duration = Duration::from_secs(120);
 
 /// The pause between two looks at the file.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The pause between two tries to connect to the same pod: the session may come back to it.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ pub async fn connect(
     let until = Instant::now() + LATE;
     loop {
         let target = Target::from_env(mediasoup.to_owned())?;
-        let moves = variable("MAFALDA_URL_FILE").is_some();
+        let moves = target.moves;
         tokio::select! {
             result = target.connect(start.clone()) => match result {
                 Err(error) if moves && may_move(&error) && Instant::now() < until => {}
@@ -56,7 +56,7 @@ pub async fn connect(
 /// Whether another pod may have what this one has not.
 fn may_move(error: &ConnectError) -> bool {
     match error {
-        ConnectError::Unreachable { .. } => true,
+        ConnectError::Unreachable { .. } | ConnectError::NobodyThere { .. } => true,
         ConnectError::Refused { code, .. } => NOT_HERE.contains(&code.as_str()),
         ConnectError::Setting(_) => false,
     }
@@ -64,9 +64,17 @@ fn may_move(error: &ConnectError) -> bool {
 
 /// Whether a file says by now that the session is in another pod.
 pub(super) fn is_elsewhere(target: &Target) -> bool {
+    if !target.moves {
+        return false;
+    }
     // One that is being replaced may be away for a moment.
     let now = Target::from_env(target.mediasoup.clone());
     now.is_ok_and(|now| now.url != target.url)
+}
+
+/// Whether a file says which pod it is.
+pub(super) fn moves() -> bool {
+    variable("MAFALDA_URL_FILE").is_some()
 }
 
 /// Resolves when a file says that the session is in another pod.

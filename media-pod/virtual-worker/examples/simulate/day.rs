@@ -4,7 +4,7 @@ use crate::machine::Machine;
 use crate::mesh::Mesh;
 use crate::rooms::{DAY, PODS, Room};
 use crate::{Carried, Load, WORKERS};
-use mafalda_virtual_worker::{Ledger, MemberId, Placement, WATERMARK};
+use mafalda_virtual_worker::{Ledger, Locality, MemberId, Placement, WATERMARK};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
@@ -172,9 +172,11 @@ fn carry(
         }
     };
     let ledger = pod.ledger.clone();
-    Ok(Box::new(Machine::new(
-        placement, ledger, room, senders, now,
-    )?))
+    let mut room = Machine::new(placement, ledger, room, senders, now)?;
+    for worker in 0..WORKERS {
+        room.lend(worker, Locality::default())?;
+    }
+    Ok(Box::new(room))
 }
 
 fn add(sum: &mut Load, load: &Load) {

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use mafalda_channel::fbs::request::{Body, Method, Request};
 use mafalda_channel::fbs::router::CloseTransportRequest;
 use mafalda_channel::{Message, encode_request, view};
-use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, Placement, VirtualWorker};
+use mafalda_virtual_worker::{
+    Action, Config, Ledger, Locality, MemberId, PipeTopology, Placement, VirtualWorker,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::time::Duration;
@@ -23,6 +25,7 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Without workers.
     pub fn new(
         placement: Placement,
         ledger: Ledger,
@@ -44,12 +47,25 @@ impl Machine {
             next_id: 0,
         };
         room.tick(now)?;
-        for member in 0..WORKERS {
-            let actions = room.machine.on_member_added(MemberId(member as u32), true);
-            room.carry_out(actions)?;
-        }
         room.ask(create_router)?;
         Ok(room)
+    }
+
+    /// A worker at this place is the room's to use.
+    pub fn lend(&mut self, worker: usize, place: Locality) -> Result<(), Box<dyn Error>> {
+        let member = MemberId(worker as u32);
+        let actions = self.machine.on_member_added(member, true, place);
+        self.carry_out(actions)
+    }
+
+    /// Whether it would be well served with more workers.
+    pub fn wants_more(&self) -> bool {
+        self.machine.wants_more()
+    }
+
+    /// The pipes that it has.
+    pub fn pipes(&self) -> Vec<PipeTopology> {
+        self.machine.topology().pipes
     }
 
     fn ask(&mut self, request: impl Fn(u32) -> Bytes) -> Result<(), Box<dyn Error>> {

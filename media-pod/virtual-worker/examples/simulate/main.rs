@@ -4,6 +4,8 @@
 //! ```sh
 //! cargo run --release -p mafalda-virtual-worker --example simulate [docs/images/placement.svg]
 //! ```
+//!
+//! With `pods` instead of a path: rooms that outgrow their pod.
 
 mod channel;
 mod day;
@@ -12,6 +14,7 @@ mod member;
 mod mesh;
 mod numbers;
 mod plot;
+mod pods;
 mod report;
 mod rooms;
 
@@ -53,6 +56,9 @@ pub trait Carried {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().nth(1).as_deref() == Some("pods") {
+        return pods::run();
+    }
     let rooms = &rooms::rooms();
     report::print_rooms(rooms);
     let began = Instant::now();

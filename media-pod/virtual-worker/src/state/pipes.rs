@@ -54,6 +54,9 @@ pub(crate) enum Readiness {
 pub(crate) struct Pair {
     pub source: End,
     pub target: End,
+    /// What is lost on the way is sent again.
+    pub resends: bool,
+    /// Whether it can carry media, and messages.
     pub rtp: bool,
     pub sctp: bool,
     pub since: Duration,

@@ -4,7 +4,7 @@
 use super::VirtualWorker;
 use super::tree::{Feeder, feeder};
 use crate::messages::Ask;
-use crate::recipe::{Recipe, consume_data, produce_data};
+use crate::recipe::{Media, Recipe, consume_data, produce_data};
 use crate::state::{
     Id, Kind, MemberId, PairKey, Producer, ProducerCopy, Purpose, Readiness, Route, Wait,
 };
@@ -116,7 +116,7 @@ impl VirtualWorker {
     }
 
     fn pipe_to(&mut self, id: &Id, router: Id, target: MemberId) -> Option<ProducerCopy> {
-        let feeder = self.feeder(id)?;
+        let feeder = self.feeder(id, target)?;
         let key = PairKey {
             router,
             source: feeder.member,
@@ -126,6 +126,7 @@ impl VirtualWorker {
         let data = self.state.producer(id)?.is_data();
         self.open_pair(&key);
         let pair = self.state.pairs.get_mut(&key)?;
+        let resends = pair.resends;
         let stream = match data {
             true => Some(pair.free_stream()?),
             false => None,
@@ -140,10 +141,13 @@ impl VirtualWorker {
         };
         producer.children_of(key.source, origin)?.insert(target);
         let (produce, consume) = match (&producer.recipe, stream) {
-            (Recipe::Media(media), _) => (
-                Ask::produce(&far, media, id, producer.paused),
-                Ask::consume(&near, media, id, &consumer),
-            ),
+            (Recipe::Media(original), _) => {
+                let media = Media::new(original, resends);
+                (
+                    Ask::produce(&far, &media, id, producer.paused),
+                    Ask::consume(&near, &media, id, &consumer),
+                )
+            }
             (Recipe::Sctp(original) | Recipe::Direct(original), stream) => (
                 Ask::produce_data(&far, produce_data(original, stream, producer.paused)),
                 Ask::consume_data(&near, consume_data(original, &consumer, stream?)),
@@ -159,21 +163,28 @@ impl VirtualWorker {
         Some(copy(route, feeder.depth + 1))
     }
 
-    fn feeder(&self, id: &str) -> Option<Feeder> {
+    fn feeder(&self, id: &str, target: MemberId) -> Option<Feeder> {
         let thing = self.state.things.get(id)?;
         let Kind::Producer(producer) = &thing.kind else {
             return None;
         };
-        let feeds = |member, depth, children: &BTreeSet<MemberId>| Feeder {
-            member,
-            depth,
-            children: children.len(),
-            hot: self.is_hot(member),
+        let members = &self.state.members;
+        let near = &members.get(&target)?.locality;
+        let feeds = |member, depth, children: &BTreeSet<MemberId>| {
+            let lent = members.get(&member)?;
+            Some(Feeder {
+                member,
+                depth,
+                children: children.len(),
+                distance: lent.locality.distance(near),
+                to_be_spared: lent.cordoned || self.is_hot(member),
+            })
         };
         let original = feeds(thing.member, 0, &producer.children);
         let copies = producer.copies.iter();
         let copies = copies.map(|(&member, copy)| feeds(member, copy.depth, &copy.children));
-        feeder(std::iter::once(original).chain(copies), &self.config.pipes)
+        let all = std::iter::once(original).chain(copies).flatten();
+        feeder(all, &self.config.pipes)
     }
 
     /// `user` is done with the producer on `target`.

@@ -36,7 +36,11 @@ impl VirtualWorker {
             return;
         };
         let lane = consumer.transport.clone();
-        if let Told::Nothing(waits) = std::mem::replace(&mut consumer.told, Told::Held) {
+        // Without its producer it has nothing to wait for: that pipe may never carry anything.
+        let is_fed = consumer.producer.is_some();
+        if let Told::Nothing(waits) = std::mem::replace(&mut consumer.told, Told::Held)
+            && is_fed
+        {
             waits.into_iter().for_each(|wait| self.hold(&lane, wait));
         }
         let transport = self.state.transport(&lane);

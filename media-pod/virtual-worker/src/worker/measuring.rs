@@ -4,11 +4,12 @@ use super::VirtualWorker;
 use crate::messages::Ask;
 use crate::state::{Id, Kind, MemberId, Pair, PairKey, Purpose, State, Thing, Traffic, Transport};
 use crate::topology::{
-    ObserverTopology, PipeTopology, RouterTopology, Topology, TransportTopology,
+    MemberTopology, ObserverTopology, PipeTopology, RouterTopology, Topology, TransportTopology,
 };
 use mafalda_channel::fbs::request::Method;
 use mafalda_channel::fbs::response::BodyRef;
 use mafalda_channel::{Response, ViewError};
+use std::sync::Arc;
 
 impl VirtualWorker {
     pub(super) fn ask_for_stats(&mut self) {
@@ -54,11 +55,19 @@ impl VirtualWorker {
         });
         let pipes = state.pairs.iter();
         let pipes = pipes.map(|(key, pair)| pipe_topology(state, key, pair));
+        let members = state.members.iter().map(|(id, member)| MemberTopology {
+            id: id.0,
+            pod: member.locality.pod.clone(),
+            zone: member.locality.zone.clone(),
+            cordoned: member.cordoned,
+            carries: self.carried_by(*id),
+        });
         let mut topology = Topology {
             routers: routers.collect(),
             transports: transports.collect(),
             observers: observers.collect(),
             pipes: pipes.collect(),
+            members: members.collect(),
         };
         topology.routers.sort_by(|a, b| a.id.cmp(&b.id));
         topology.transports.sort_by(|a, b| a.id.cmp(&b.id));
@@ -97,12 +106,18 @@ fn pipe_topology(state: &State, key: &PairKey, pair: &Pair) -> PipeTopology {
         Kind::Producer(producer) => Some(producer.copies.get(&key.target)?.users.len()),
         _ => None,
     };
+    let pod = |member| {
+        let member = state.members.get(member);
+        member.map_or_else(Arc::default, |member| member.locality.pod.clone())
+    };
     let mut producers: Vec<String> = pair.copies.iter().map(Id::to_string).collect();
     producers.sort();
     PipeTopology {
         router: key.router.to_string(),
         source: key.source.0,
         target: key.target.0,
+        source_pod: pod(&key.source),
+        target_pod: pod(&key.target),
         producers,
         consumers: pair.copies.iter().filter_map(users).sum(),
         bytes: pair.traffic.map(|traffic| traffic.bytes),

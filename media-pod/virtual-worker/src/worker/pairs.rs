@@ -1,7 +1,8 @@
 //! Pipes: made on demand, connected, and closed when they were idle for a while.
 
 use super::VirtualWorker;
-use crate::messages::Ask;
+use crate::locality::Distance;
+use crate::messages::{Ask, Protection};
 use crate::state::{Address, End, Id, MemberId, Pair, PairKey, Purpose, Told};
 use mafalda_channel::fbs::response::BodyRef;
 use mafalda_channel::fbs::sctp_association::SctpState;
@@ -14,11 +15,13 @@ impl VirtualWorker {
         if self.state.pairs.contains_key(key) {
             return;
         }
-        let source = self.open_end(key, key.source);
-        let target = self.open_end(key, key.target);
+        let protection = self.protection(key);
+        let source = self.open_end(key, key.source, protection);
+        let target = self.open_end(key, key.target, protection);
         let pair = Pair {
             source,
             target,
+            resends: protection.rtx,
             rtp: false,
             sctp: false,
             since: self.now,
@@ -35,10 +38,34 @@ impl VirtualWorker {
         }
     }
 
-    fn open_end(&mut self, key: &PairKey, member: MemberId) -> End {
+    /// What this way needs.
+    fn protection(&self, key: &PairKey) -> Protection {
+        let settings = &self.config.pipes;
+        let members = &self.state.members;
+        let ends = (members.get(&key.source), members.get(&key.target));
+        let (between_pods, between_clusters) = match ends {
+            (Some(source), Some(target)) => {
+                let (source, target) = (&source.locality, &target.locality);
+                let distance = source.distance(target);
+                (distance > Distance::Pod, source.is_other_cluster(target))
+            }
+            _ => (false, false),
+        };
+        Protection {
+            srtp: settings.srtp || settings.srtp_between_pods && between_pods || between_clusters,
+            rtx: settings.rtx || settings.rtx_between_pods && between_pods,
+        }
+    }
+
+    fn open_end(&mut self, key: &PairKey, member: MemberId, protection: Protection) -> End {
         self.enter_router(&key.router, member);
         let transport = self.internal_id();
-        let ask = Ask::create_pipe(&key.router, &transport, &self.config.pipes);
+        let ask = Ask::create_pipe(
+            &key.router,
+            &transport,
+            &self.config.pipes.listen_ip,
+            protection,
+        );
         self.ask(member, ask, Purpose::PipeCreated(transport.clone()));
         self.state.pair_of.insert(transport.clone(), key.clone());
         End {

@@ -2,7 +2,7 @@
 
 use super::VirtualWorker;
 use crate::messages::Ask;
-use crate::recipe::{Media, Recipe};
+use crate::recipe::Recipe;
 use crate::refusal::Refusal;
 use crate::state::{Fate, Id, Kind, MemberId, Producer, Purpose};
 use bytes::Bytes;
@@ -20,8 +20,8 @@ impl VirtualWorker {
     ) -> Result<(), ViewError> {
         let (id, paused, recipe) = match mafalda_channel::request(message)?.body {
             Some(Body::TransportProduceRequest(body)) => {
-                let media = Recipe::Media(Media::new(&body, self.config.pipes.rtx));
-                (body.producer_id, body.paused, media)
+                let (id, paused) = (body.producer_id.clone(), body.paused);
+                (id, paused, Recipe::Media(body))
             }
             Some(Body::TransportProduceDataRequest(body)) => {
                 let (id, paused) = (body.data_producer_id.clone(), body.paused);

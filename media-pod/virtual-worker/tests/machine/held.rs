@@ -90,6 +90,5 @@ pub fn owned_by(world: &World, tenant: usize) -> BTreeSet<String> {
 
 /// All ids that a worker knows.
 pub fn ids_of(model: &Model) -> BTreeSet<String> {
-    let ids = model.things.keys().chain(&model.routers);
-    ids.chain(&model.servers).cloned().collect()
+    model.ids().cloned().collect()
 }

@@ -6,6 +6,7 @@ mod equal;
 mod held;
 mod model;
 mod pipes;
+mod pods;
 mod program;
 mod requests;
 mod seen;

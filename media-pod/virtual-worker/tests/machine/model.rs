@@ -108,6 +108,12 @@ impl Model {
         Ok(())
     }
 
+    /// Of all that it has.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        let ids = self.things.keys().chain(&self.routers);
+        ids.chain(&self.servers)
+    }
+
     fn has(&self, id: &str) -> bool {
         self.things.contains_key(id) || self.routers.contains(id) || self.servers.contains(id)
     }

@@ -135,6 +135,24 @@ fn an_answer_waits_until_media_can_come() {
     assert_eq!(answered(&world), 1);
 }
 
+/// A pipe that nothing crosses any more may never be ready: mediasoup connects SCTP when it is used.
+#[test]
+fn an_answer_waits_for_no_media_that_will_not_come() {
+    for end in [
+        Step::CloseProducer(0, 0, false),
+        Step::CloseTransport(0, 0),
+        Step::CloseConsumer(1, 1, false),
+    ] {
+        let mut world = room(2, PipeSettings::default());
+        let names = Names::of('a');
+        world.send(0, request(51, Step::Consume(1, 0, 1, false), names));
+        world.send(0, request(52, end, names));
+        world.settle_without(0);
+        let (answers, _) = sort_out(&world.tenants[0].seen, &[], names);
+        assert!(answers.contains_key(&51), "{end:?}");
+    }
+}
+
 #[test]
 fn a_pipe_lingers_and_is_used_again() {
     let mut world = room(2, PipeSettings::default());

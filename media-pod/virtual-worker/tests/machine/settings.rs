@@ -1,6 +1,6 @@
 //! Of how many programs, and with which settings.
 
-use mafalda_virtual_worker::{Config, PipeSettings, Placement};
+use mafalda_virtual_worker::{Config, Locality, PipeSettings, Placement};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -21,26 +21,55 @@ pub fn cases(default: u32) -> ProptestConfig {
 
 /// Any settings under which an application must see no difference.
 pub fn config() -> impl Strategy<Value = Config> {
+    let between_pods = (any::<bool>(), any::<bool>());
     let pipes = (0..3u64, 1..4usize, 1..4usize, any::<bool>(), any::<bool>());
+    let pipes = (pipes, between_pods);
     (pipes, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |((idle, max_depth, max_fan_out, srtp, rtx), spread, member_server, shared)| Config {
-            process_id: 1,
-            name: "a".to_owned(),
-            placement: match spread {
-                true => Placement::Spread,
-                false => Placement::Pack,
-            },
-            pipes: PipeSettings {
-                idle: Duration::from_secs(idle),
-                max_depth,
-                max_fan_out,
-                srtp,
-                rtx,
-                ..PipeSettings::default()
-            },
-            member_server: member_server.then(|| MEMBER_SERVER.to_owned()),
-            shared,
-            ..Config::default()
+        |((pipes, between_pods), spread, member_server, shared)| {
+            let (idle, max_depth, max_fan_out, srtp, rtx) = pipes;
+            Config {
+                process_id: 1,
+                name: "a".to_owned(),
+                placement: match spread {
+                    true => Placement::Spread,
+                    false => Placement::Pack,
+                },
+                pipes: PipeSettings {
+                    idle: Duration::from_secs(idle),
+                    max_depth,
+                    max_fan_out,
+                    srtp,
+                    srtp_between_pods: between_pods.0,
+                    rtx,
+                    rtx_between_pods: between_pods.1,
+                    ..PipeSettings::default()
+                },
+                locality: place(0),
+                member_server: member_server.then(|| MEMBER_SERVER.to_owned()),
+                shared,
+                ..Config::default()
+            }
         },
     )
+}
+
+/// Pods far and near: pod, zone, region, cluster.
+pub const PLACES: [(&str, &str, &str, &str); 6] = [
+    ("home", "one", "north", "us"),
+    ("near", "one", "north", "us"),
+    ("far", "two", "north", "us"),
+    ("farther", "two", "south", "us"),
+    ("somewhere", "", "", "us"),
+    ("home", "one", "north", "them"),
+];
+
+/// One of them; the first is home.
+pub fn place(pod: usize) -> Locality {
+    let (pod, zone, region, cluster) = PLACES[pod];
+    Locality {
+        pod: pod.into(),
+        zone: zone.into(),
+        region: region.into(),
+        cluster: cluster.into(),
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::held::{ids_of, owned_by};
 use crate::model::Model;
+use crate::pods::places;
 use crate::program::{Pace, Step, program, step, steps};
 use crate::requests::{Names, request};
 use crate::seen::{assert_heard, sort_out};
@@ -66,7 +67,7 @@ proptest! {
     fn neither_sees_nor_harms_the_other(
         bodies in [steps(60), steps(60)],
         attacks in vec(attack(), 120),
-        members in 1..4u32,
+        places in places(1..4),
         a in config(),
         b in config(),
     ) {
@@ -76,7 +77,7 @@ proptest! {
         );
         let programs = bodies.map(|body| program(&body));
         let letters = ['a', 'b'];
-        let mut world = World::new(members, [a, b]);
+        let mut world = World::over(&places, [a, b]);
         let mut ideals = [Model::default(), Model::default()];
         let mut expected: [Vec<Bytes>; 2] = Default::default();
         let mut attacks = attacks.into_iter();
@@ -134,7 +135,7 @@ proptest! {
     #[test]
     fn two_with_the_same_ids_go_on_as_if_alone(
         bodies in [steps(60), steps(60)],
-        members in 1..4u32,
+        places in places(1..4),
         a in config(),
         b in config(),
     ) {
@@ -144,7 +145,7 @@ proptest! {
         );
         let programs = bodies.map(|body| program(&body));
         let names = Names::of('a');
-        let mut world = World::new(members, [a, b]);
+        let mut world = World::over(&places, [a, b]);
         let mut ideals = [Model::default(), Model::default()];
         let mut expected: [Vec<Bytes>; 2] = Default::default();
         let longest = programs.iter().map(Vec::len).max().unwrap_or(0);

@@ -6,7 +6,7 @@ use crate::settings::MEMBER_SERVER;
 use bytes::Bytes;
 use mafalda_channel::fbs::request::{Body, Method};
 use mafalda_channel::{Message, view, with_id};
-use mafalda_virtual_worker::{Action, Aliases, Config, Ledger, MemberId, VirtualWorker};
+use mafalda_virtual_worker::{Action, Aliases, Config, Ledger, Locality, MemberId, VirtualWorker};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -32,6 +32,16 @@ pub struct Member {
     dawdles: bool,
     /// Requests that a virtual worker made in its own name and that were refused.
     pub refused_ours: usize,
+    pub locality: Locality,
+}
+
+impl Member {
+    fn at(place: &Locality) -> Self {
+        Self {
+            locality: place.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 pub struct World {
@@ -44,11 +54,17 @@ pub struct World {
 }
 
 impl World {
+    /// In one pod.
     pub fn new(members: u32, configs: impl IntoIterator<Item = Config>) -> Self {
+        Self::over(&vec![Locality::default(); members as usize], configs)
+    }
+
+    /// With a member at each of these places.
+    pub fn over(places: &[Locality], configs: impl IntoIterator<Item = Config>) -> Self {
         let ledger = Ledger::default();
         let mut world = Self {
             tenants: Vec::new(),
-            members: (0..members).map(|_| Member::default()).collect(),
+            members: places.iter().map(Member::at).collect(),
             owners: BTreeMap::new(),
             ledger: ledger.clone(),
             now: Duration::ZERO,
@@ -61,8 +77,9 @@ impl World {
                 }
             }
             let mut machine = VirtualWorker::new(config, ledger.clone());
-            for member in 0..members {
-                assert_eq!(machine.on_member_added(MemberId(member), false), []);
+            for (member, place) in (0..).zip(places) {
+                let actions = machine.on_member_added(MemberId(member), false, place.clone());
+                assert_eq!(actions, []);
             }
             let seen = Vec::new();
             world.tenants.push(Tenant {
@@ -154,6 +171,12 @@ impl World {
         }
     }
 
+    /// Some seconds later a member is so hot.
+    pub fn heat(&mut self, member: u32, cpu: f32) {
+        self.tick(Duration::from_secs(10));
+        self.ledger.on_cpu(MemberId(member), cpu, self.now);
+    }
+
     /// The tenant's application is gone.
     pub fn leave(&mut self, tenant: usize) {
         let actions = self.tenants[tenant].machine.on_application_gone();
@@ -162,7 +185,8 @@ impl World {
 
     /// A member dies, with all that is under way to it and from it.
     pub fn kill(&mut self, member: u32) {
-        self.members[member as usize] = Member::default();
+        let place = self.members[member as usize].locality.clone();
+        self.members[member as usize] = Member::at(&place);
         self.ledger.forget(MemberId(member));
         for tenant in 0..self.tenants.len() {
             let actions = self.tenants[tenant]
@@ -170,6 +194,21 @@ impl World {
                 .on_member_gone(MemberId(member));
             self.apply(tenant, actions);
         }
+    }
+
+    /// Lends a member to a tenant that has it not.
+    pub fn lend(&mut self, tenant: usize, member: u32) {
+        let place = self.members[member as usize].locality.clone();
+        let machine = &mut self.tenants[tenant].machine;
+        let actions = machine.on_member_added(MemberId(member), false, place);
+        self.apply(tenant, actions);
+    }
+
+    /// Takes a member back that carries nothing of this tenant's: nobody may notice.
+    pub fn take_back(&mut self, tenant: usize, member: u32) {
+        let machine = &mut self.tenants[tenant].machine;
+        assert_eq!(machine.carries(MemberId(member)), 0);
+        assert_eq!(machine.on_member_gone(MemberId(member)), []);
     }
 
     /// Lets a second go by (255), or one message arrive if any is under way.

@@ -1,9 +1,10 @@
 //! A virtual worker over real members: a pod's shell for one application.
 
 use crate::fleet::Fleet;
+use crate::settings::place;
 use bytes::Bytes;
 use mafalda_channel::{Message, view};
-use mafalda_virtual_worker::{Action, Config, Ledger, MemberId, VirtualWorker};
+use mafalda_virtual_worker::{Action, Config, Ledger, Locality, MemberId, VirtualWorker};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -22,13 +23,18 @@ pub struct Session<'a> {
     now: Duration,
 }
 
+fn place_of(member: u32) -> Locality {
+    place([0, 5, 0][member as usize])
+}
+
 impl<'a> Session<'a> {
-    /// On the first members of the fleet.
+    /// On the first members of the fleet: two in one pod, one in another cluster.
     pub fn new(fleet: &'a mut Fleet, members: u32, config: Config) -> Self {
         let ledger = Ledger::default();
         let mut machine = VirtualWorker::new(config, ledger.clone());
         for member in 0..members {
-            assert_eq!(machine.on_member_added(MemberId(member), false), []);
+            let actions = machine.on_member_added(MemberId(member), false, place_of(member));
+            assert_eq!(actions, []);
         }
         Self {
             machine,

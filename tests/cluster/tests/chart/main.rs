@@ -3,4 +3,7 @@
 mod files;
 mod helm;
 mod install;
+mod kind;
+mod monitoring;
+mod release;
 mod values;

@@ -20,7 +20,7 @@ const OPTIONS: [(&str, &str, &str, usize); 12] = [
     ("networkPolicy.enabled", "true", "NetworkPolicy", 2),
     ("serviceMonitor.enabled", "true", "ServiceMonitor", 1),
     ("podMonitor.enabled", "true", "PodMonitor", 1),
-    ("dashboard.enabled", "true", "ConfigMap", 2),
+    ("dashboard.enabled", "true", "ConfigMap", 1),
 ];
 
 #[test]

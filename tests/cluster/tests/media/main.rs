@@ -3,7 +3,10 @@
 //!
 //! Ignored unless asked for: `cargo test --release -p mafalda-e2e --test media -- --ignored`, as root.
 
+mod exposures;
 mod moves;
+mod pictures;
+mod upgrades;
 #[path = "../operator/world.rs"]
 #[allow(dead_code, reason = "the tests of the operator have the rest")]
 mod world;

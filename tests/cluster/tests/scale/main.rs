@@ -1,11 +1,14 @@
 //! A thousand media pods and ten thousand Sessions on a real API server: what the operator takes,
 //! and how long a Session waits. The pods are played by this process.
 //!
-//! Ignored unless asked for: `cargo test --release -p mafalda-e2e -- --ignored`, as root.
-//! `MAFALDA_SCALE=PODS,SESSIONS` sets other numbers.
+//! Ignored unless asked for: `cargo test --release -p mafalda-e2e --test scale -- --ignored`, as root.
+//! `MAFALDA_SCALE=PODS,SESSIONS` sets the numbers; 1000,10000 takes ten minutes.
+
+mod bare;
+mod usage;
 
 use futures_util::{StreamExt, stream};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ListParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -19,7 +22,12 @@ use std::time::{Duration, Instant};
 
 /// Sessions that are applied at the same time.
 const AT_ONCE: usize = 48;
+/// What is measured without the operator, to hold its speed against.
+const BARE: usize = 1000;
+const NAMESPACE: &str = "scale";
 const PATIENCE: Duration = Duration::from_secs(600);
+/// For how long the operator's idle time is measured.
+const IDLE: Duration = Duration::from_secs(20);
 
 async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
     let started = Instant::now();
@@ -31,27 +39,18 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration
     started.elapsed()
 }
 
-/// Processor time of a process so far, and its memory in MB.
-fn usage(id: u32) -> (Duration, u64) {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap()
-        .split_whitespace()
-        .collect();
-    let ticks = |index: usize| fields[index].parse::<u64>().unwrap();
-    let pages = ticks(21);
-    (
-        Duration::from_millis((ticks(11) + ticks(12)) * 10),
-        pages * 4096 / 1_000_000,
-    )
-}
-
+/// How many pods and Sessions. A tenth of the goal where nobody says more.
 fn numbers() -> (u32, usize) {
-    let text = std::env::var("MAFALDA_SCALE").unwrap_or_else(|_| "1000,10000".to_owned());
+    let text = std::env::var("MAFALDA_SCALE").unwrap_or_else(|_| "100,1000".to_owned());
     let (pods, sessions) = text.split_once(',').unwrap();
     (pods.parse().unwrap(), sessions.parse().unwrap())
+}
+
+/// What the operator may take at that size, in MB and in percent of a core when idle: 200 and 5 for a
+/// thousand pods and ten thousand Sessions; for none what a program needs that has nothing to do.
+fn goals(pods: u32, sessions: usize) -> (u64, f64) {
+    let size = (f64::from(pods) / 1000.0).max(sessions as f64 / 10_000.0);
+    ((40.0 + 160.0 * size) as u64, 1.5 + 3.5 * size)
 }
 
 /// When each Session was seen to be Active.
@@ -73,28 +72,39 @@ async fn watch(sessions: Api<Session>, seen: Arc<Mutex<HashMap<String, Instant>>
         .await;
 }
 
-async fn make(sessions: &Api<Session>, index: usize) -> (String, Instant) {
-    let name = format!("s{index}");
+fn session(name: &str) -> Session {
     let session = json!({
         "apiVersion": "mafalda.dev/v1alpha1",
         "kind": "Session",
         "metadata": {"name": name},
         "spec": {"clusterRef": {"name": "talk"}, "expectedParticipants": 4},
     });
-    let session = serde_json::from_value(session).unwrap();
+    serde_json::from_value(session).unwrap()
+}
+
+async fn make(sessions: &Api<Session>, index: usize) -> (String, Instant) {
+    let name = format!("s{index}");
     let begun = Instant::now();
+    let made = session(&name);
     sessions
-        .create(&PostParams::default(), &session)
+        .create(&PostParams::default(), &made)
         .await
         .unwrap();
     (name, begun)
 }
 
-async fn scenario(client: Client, cluster: &Cluster) {
-    let (pods, count) = numbers();
-    apply_crds(&client).await.unwrap();
-    let operator = Operator::start(cluster, "scale", 8080).unwrap();
-    let clusters: Api<MafaldaCluster> = Api::default_namespaced(client.clone());
+async fn namespace(client: &Client, name: &str) {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .unwrap();
+}
+
+/// Makes the pool, plays its pods and waits until they serve.
+async fn pool(client: &Client, pods: u32) -> api::Pods {
+    let clusters: Api<MafaldaCluster> = Api::namespaced(client.clone(), NAMESPACE);
     let talk = json!({
         "apiVersion": "mafalda.dev/v1alpha1",
         "kind": "MafaldaCluster",
@@ -107,8 +117,7 @@ async fn scenario(client: Client, cluster: &Cluster) {
         .create(&PostParams::default(), &talk)
         .await
         .unwrap();
-
-    let secrets: Api<Secret> = Api::default_namespaced(client.clone());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
     until("the pods' certificate", async || {
         secrets.get_opt("talk-pod-tls").await.unwrap().is_some()
     })
@@ -122,22 +131,31 @@ async fn scenario(client: Client, cluster: &Cluster) {
             .unwrap();
     });
     let node = client.clone();
-    tokio::spawn(async move { kubelet::play(node, "default").await.unwrap() });
+    tokio::spawn(async move { kubelet::play(node, NAMESPACE).await.unwrap() });
     until(&format!("{pods} pods serve"), async || {
-        let status = clusters
-            .get("talk")
-            .await
-            .unwrap()
-            .status
-            .unwrap_or_default();
-        status.ready == pods
+        let status = clusters.get("talk").await.unwrap().status;
+        status.unwrap_or_default().ready == pods
     })
     .await;
+    played
+}
 
-    let sessions: Api<Session> = Api::default_namespaced(client.clone());
+async fn scenario(client: Client, cluster: &Cluster) {
+    let (pods, count) = numbers();
+    apply_crds(&client).await.unwrap();
+    namespace(&client, "bare").await;
+    namespace(&client, NAMESPACE).await;
+    let bare = bare::rate(&client, cluster, "bare", BARE).await;
+
+    let more = ["--namespace", NAMESPACE];
+    let operator = Operator::start_with(cluster, "scale", 8080, &more).unwrap();
+    let played = pool(&client, pods).await;
+    let (memory, _) = usage::memory(operator.id());
+    println!("operator with {pods} pods: {memory} MB");
+    let sessions: Api<Session> = Api::namespaced(client.clone(), NAMESPACE);
     let seen = Arc::new(Mutex::new(HashMap::new()));
     tokio::spawn(watch(sessions.clone(), seen.clone()));
-    let (cpu_before, _) = usage(operator.id());
+    let (cpu, before) = (usage::cpu(operator.id()), usage::control_plane(cluster));
     let begun = Instant::now();
     let applied: Vec<(String, Instant)> = stream::iter(0..count)
         .map(|index| make(&sessions, index))
@@ -150,41 +168,42 @@ async fn scenario(client: Client, cluster: &Cluster) {
     })
     .await;
     let steady = begun.elapsed();
-    let (cpu_after, busiest) = usage(operator.id());
+    let cpu = usage::cpu(operator.id()) - cpu;
+    let after = usage::control_plane(cluster);
+    let (memory, peak) = usage::memory(operator.id());
     let seen = seen.lock().unwrap().clone();
-    let mut times: Vec<Duration> = applied
-        .iter()
-        .map(|(name, begun)| seen[name] - *begun)
-        .collect();
+    let waited = |(name, begun): &(String, Instant)| seen[name] - *begun;
+    let mut times: Vec<Duration> = applied.iter().map(waited).collect();
     times.sort_unstable();
     println!(
-        "{count} Sessions: applied in {:.1} s ({:.0}/s), all Active after {:.1} s; apply to Active p50 {:?} p99 {:?}",
+        "{count} Sessions: applied in {:.1} s, all Active after {:.1} s; apply to Active p50 {:?} p99 {:?}",
         applying.as_secs_f32(),
-        count as f32 / applying.as_secs_f32(),
         steady.as_secs_f32(),
         times[count / 2],
         times[count * 99 / 100],
     );
     println!(
-        "operator meanwhile: {:?} of CPU, {busiest} MB",
-        cpu_after - cpu_before
+        "{:.0} Sessions/s, bare writes {bare:.0}/s; CPU for each: operator {}, {}",
+        count as f64 / steady.as_secs_f64(),
+        usage::milliseconds(cpu, count),
+        usage::since(&before, &after, count),
     );
+    println!("operator then: {memory} MB, at most {peak} MB");
     assert_eq!(played.sessions(), count);
 
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let (cpu_before, _) = usage(operator.id());
-    let idle = Duration::from_secs(20);
-    tokio::time::sleep(idle).await;
-    let (cpu_after, memory) = usage(operator.id());
-    let share = (cpu_after - cpu_before).as_secs_f64() / idle.as_secs_f64() * 100.0;
-    println!("operator idle: {share:.1} % of a core, {memory} MB");
-    let there = sessions
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .items
-        .len();
-    assert_eq!(there, count);
+    // What was written comes back, and the played pods say once more what they run.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let cpu = usage::cpu(operator.id());
+    tokio::time::sleep(IDLE).await;
+    let cpu = usage::cpu(operator.id()) - cpu;
+    let idle = cpu.as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let (memory, peak) = usage::memory(operator.id());
+    println!("operator idle: {idle:.1} % of a core, {memory} MB");
+    let there = sessions.list(&ListParams::default()).await.unwrap();
+    assert_eq!(there.items.len(), count);
+    let (most, busy) = goals(pods, count);
+    assert!(peak < most, "{peak} MB, not less than {most}");
+    assert!(idle < busy, "{idle} % of a core idle, not less than {busy}");
 }
 
 /// Protects large platforms: the operator's memory, its idle time and its speed at a thousand pods.

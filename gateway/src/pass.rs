@@ -1,0 +1,466 @@
+//! Passes a request on to a node. After the node's answer to a WebSocket request the gateway copies bytes
+//! both ways until one side is done.
+
+use crate::counted::Counted;
+use crate::dial::{MAX_ANSWER, Unreachable, read, read_refusal};
+use crate::gateway::{Gateway, LEARN};
+use crate::http::{Body, full};
+use crate::nodes::{Address, State};
+use crate::refusal::refusal;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use mafalda_link::{RefusalBody, header as mafalda};
+use mafalda_plan::{NoPod, PodName};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::copy_bidirectional;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+/// Codes of a node's refusal after which another node may take a worker.
+const TRY_NEXT: [&str; 3] = ["draining", "tooManyWorkers", "tooManyConnections"];
+
+/// How long a client may take for a request's body.
+const BODY: Duration = Duration::from_secs(10);
+
+/// A client's request, ready to be sent as often as needed.
+pub struct Passage {
+    gateway: Gateway,
+    parts: Parts,
+    body: Bytes,
+    /// There when the client asks for a WebSocket.
+    on_upgrade: Option<OnUpgrade>,
+    /// The client's share of the limit of connections.
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// The load of a worker counts as long as this lives and until it shows.
+struct Placed {
+    gateway: Gateway,
+    node: PodName,
+    number: u64,
+}
+
+impl Placed {
+    fn new(gateway: &Gateway, node: &PodName) -> Self {
+        let now = gateway.now();
+        Self {
+            number: gateway.state().nodes.place(node, now),
+            gateway: gateway.clone(),
+            node: node.clone(),
+        }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        self.gateway.state().nodes.remove(&self.node, self.number);
+    }
+}
+
+/// What a node answered.
+enum Answer {
+    /// It takes the connection, or has an answer that is the client's.
+    Final(Response<Incoming>),
+    /// It refuses, for a reason that another node may not have; the whole answer.
+    Next(Response<Bytes>),
+}
+
+impl Passage {
+    /// Takes a client's request.
+    ///
+    /// # Errors
+    /// Its body is longer than anybody needs, or slow.
+    pub async fn new(
+        gateway: Gateway,
+        mut request: Request<Incoming>,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Self, RefusalBody> {
+        let on_upgrade =
+            wants_web_socket(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let bad = |what: &str| refusal("badRequest", format!("the body: {what}"));
+        let body = match timeout(BODY, Limited::new(body, MAX_ANSWER).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) => return Err(bad(&format!("at most {MAX_ANSWER} bytes are possible"))),
+            Err(_) => return Err(bad(&format!("not there after {} s", BODY.as_secs()))),
+        };
+        Ok(Self {
+            gateway,
+            parts,
+            body,
+            on_upgrade,
+            permit,
+        })
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Puts another body in its place.
+    pub fn set_body(&mut self, body: Bytes) {
+        self.body = body;
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// The release of the application's mediasoup.
+    fn mediasoup(&self) -> Option<&str> {
+        self.header(mafalda::MEDIASOUP)
+    }
+
+    /// Whether an application comes back to a connection that it has.
+    pub fn resumes(&self) -> bool {
+        self.parts.headers.contains_key(mafalda::CONNECTION)
+    }
+
+    /// The generation of the session that the client means.
+    pub fn generation(&self) -> Option<u64> {
+        self.header(mafalda::GENERATION)?.parse().ok()
+    }
+
+    /// Gives it to the best node that takes it.
+    pub async fn to_any(self) -> Result<Response<Body>, RefusalBody> {
+        let (node, answer, placed) = self.try_all().await?;
+        let response = match answer {
+            Answer::Final(response) => response,
+            Answer::Next(response) => return Ok(response.map(full)),
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.gateway.metrics().count_placement("worker");
+        }
+        Ok(self.finish(&node, response, Some(placed)))
+    }
+
+    /// Gives a wish for a session to the best node that takes it. Also returns which that is.
+    pub async fn to_any_session(self) -> Result<(PodName, Response<Body>), RefusalBody> {
+        let (node, answer, _) = self.try_all().await?;
+        let response = match answer {
+            Answer::Final(response) => self.finish(&node, response, None),
+            Answer::Next(response) => response.map(full),
+        };
+        Ok((node, response))
+    }
+
+    /// Tries nodes, the best first, until one does not refuse for want of room; else the last refusal.
+    async fn try_all(&self) -> Result<(PodName, Answer, Placed), RefusalBody> {
+        let order = self.order().await.map_err(|none| self.no_node(none))?;
+        let mut refused = None;
+        for node in order {
+            let placed = Placed::new(&self.gateway, &node);
+            match self.try_node(&node).await {
+                Ok(answer @ Answer::Final(_)) => return Ok((node, answer, placed)),
+                Ok(answer @ Answer::Next(_)) => refused = Some((node, answer, placed)),
+                Err(error) => tracing::info!(%node, %error, "not reached, trying the next"),
+            }
+            self.gateway.metrics().next_tries.inc();
+        }
+        refused.ok_or_else(|| refusal("noNode", "no node of this cluster can be reached"))
+    }
+
+    /// The nodes that can take it, the best first. A gateway that has just begun waits for one.
+    async fn order(&self) -> Result<Vec<PodName>, NoPod> {
+        let mut news = self.gateway.news();
+        loop {
+            news.mark_unchanged();
+            let order = {
+                let (state, now) = (self.gateway.state(), self.gateway.now());
+                let policy = &self.gateway.config().policy;
+                state.nodes.rank(self.mediasoup(), policy, now)
+            };
+            match order {
+                Err(NoPod::NoneReady) if self.gateway.is_new() => {
+                    let _ = timeout(LEARN, news.changed()).await;
+                }
+                order => return order,
+            }
+        }
+    }
+
+    /// Gives it to the node that a session is at home on.
+    pub async fn to_home(self, node: &PodName) -> Result<Response<Body>, RefusalBody> {
+        match self.try_node(node).await {
+            Ok(Answer::Final(response)) => Ok(self.finish(node, response, None)),
+            Ok(Answer::Next(response)) => Ok(response.map(full)),
+            Err(error) => Err(unreachable(node, &error)),
+        }
+    }
+
+    /// Gives it to the node that has the connection which is resumed: the one that the client was told of,
+    /// else whichever knows it.
+    pub async fn to_its_pod(self) -> Result<Response<Body>, RefusalBody> {
+        let told = self.header(mafalda::POD).map(PodName::from);
+        if let Some(node) = told
+            && self.gateway.state().nodes.address(&node).is_some()
+        {
+            let response = match self.try_node(&node).await {
+                Ok(Answer::Final(response)) => self.resumed(&node, response),
+                Ok(Answer::Next(response)) => response.map(full),
+                Err(error) => return Err(unreachable(&node, &error)),
+            };
+            return Ok(response);
+        }
+        let nodes: Vec<(PodName, bool)> = {
+            let (state, now) = (self.gateway.state(), self.gateway.now());
+            if !state.nodes.is_listed() {
+                return Err(refusal(
+                    "unreachable",
+                    "the gateway is yet to learn of nodes",
+                ));
+            }
+            let nodes = state.nodes.all();
+            nodes
+                .map(|node| (node.listed.name.clone(), node.state(now) != State::Silent))
+                .collect()
+        };
+        let mut silent = None;
+        for (node, answers) in nodes {
+            if !answers {
+                silent = Some(node);
+                continue;
+            }
+            match self.try_node(&node).await {
+                Ok(Answer::Final(response)) if response.status() == StatusCode::NOT_FOUND => {}
+                Ok(Answer::Final(response)) => return Ok(self.resumed(&node, response)),
+                Ok(Answer::Next(_)) | Err(_) => silent = Some(node),
+            }
+        }
+        Err(match silent {
+            Some(node) => refusal(
+                "unreachable",
+                format!("no node that answers has this connection, and {node} does not answer"),
+            ),
+            None => refusal(
+                "unknownConnection",
+                "no node has such a connection: its time is over, or its pod is gone",
+            ),
+        })
+    }
+
+    fn resumed(self, node: &PodName, response: Response<Incoming>) -> Response<Body> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.gateway.metrics().resumes.inc();
+        }
+        self.finish(node, response, None)
+    }
+
+    /// Why there is no node, in a pod's words.
+    fn no_node(&self, none: NoPod) -> RefusalBody {
+        match none {
+            NoPod::OtherVersion => {
+                let state = self.gateway.state();
+                let mut served: Vec<String> = state
+                    .nodes
+                    .all()
+                    .filter_map(|node| node.report.as_ref())
+                    .map(|report| {
+                        let versions = &report.mediasoup;
+                        format!("npm {} and crate {}", versions.npm, versions.rust)
+                    })
+                    .collect();
+                served.sort();
+                served.dedup();
+                refusal(
+                    "versionMismatch",
+                    format!(
+                        "the application has mediasoup {}, this cluster serves {}: install that \
+                         version, or add a node built for yours",
+                        self.mediasoup().unwrap_or("unknown"),
+                        served.join(", ")
+                    ),
+                )
+            }
+            _ => refusal(
+                "noNode",
+                "no node takes anything new: none is there, or they start, drain or do not \
+                 answer; /v1/status of the gateway says which",
+            ),
+        }
+    }
+
+    /// Sends it to a node and reads what that answers, as far as it must be known.
+    async fn try_node(&self, node: &PodName) -> Result<Answer, Unreachable> {
+        let address = self.gateway.state().nodes.address(node);
+        let address = address.ok_or_else(|| Unreachable::Other("it is not listed".to_owned()))?;
+        let sent = self.send(&address).await;
+        if let Err(Unreachable::Refused) = sent {
+            let now = self.gateway.now();
+            self.gateway.state().nodes.refuses(node, now);
+            self.gateway.tell();
+        }
+        let response = sent?;
+        let status = response.status();
+        if !matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
+            return Ok(Answer::Final(response));
+        }
+        let (mut parts, body) = response.into_parts();
+        let body = read(body).await?;
+        let code = read_refusal(status, &body).code;
+        if !TRY_NEXT.contains(&code.as_str()) {
+            return Err(Unreachable::Other(format!("it answers {status} {code}")));
+        }
+        clean(&mut parts.headers);
+        Ok(Answer::Next(Response::from_parts(parts, body)))
+    }
+
+    async fn send(&self, address: &Address) -> Result<Response<Incoming>, Unreachable> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.parts.method.clone();
+        let path = self.parts.uri.path_and_query();
+        let uri = path.and_then(|path| path.as_str().parse::<Uri>().ok());
+        *request.uri_mut() = uri.unwrap_or_else(|| Uri::from_static("/"));
+        let mut headers = self.parts.headers.clone();
+        clean(&mut headers);
+        // As long as the body that is sent.
+        headers.remove(header::CONTENT_LENGTH);
+        if self.on_upgrade.is_some() {
+            upgrade(&mut headers);
+        }
+        *request.headers_mut() = headers;
+        self.gateway.dialer().send(address, request).await
+    }
+
+    /// The client's answer; a connection that the node takes is carried from here on.
+    fn finish(
+        self,
+        node: &PodName,
+        mut response: Response<Incoming>,
+        placed: Option<Placed>,
+    ) -> Response<Body> {
+        let taken = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let ends = taken.then(|| hyper::upgrade::on(&mut response));
+        let (mut parts, body) = response.into_parts();
+        clean(&mut parts.headers);
+        if let Ok(name) = HeaderValue::from_str(node.as_str()) {
+            parts.headers.insert(mafalda::POD, name);
+        }
+        let (Some(far), Some(near)) = (ends, self.on_upgrade) else {
+            return Response::from_parts(parts, Either::Right(body));
+        };
+        upgrade(&mut parts.headers);
+        tokio::spawn(carry(self.gateway, near, far, (self.permit, placed)));
+        Response::from_parts(parts, full(Bytes::new()))
+    }
+}
+
+/// Copies both ways until one side is done. `held` is let go then.
+async fn carry<H>(gateway: Gateway, near: OnUpgrade, far: OnUpgrade, held: H) {
+    let (near, far) = match tokio::try_join!(near, far) {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::debug!(%error, "an upgrade broke");
+            return;
+        }
+    };
+    let metrics = gateway.metrics();
+    let (to_node, to_application) = (metrics.to_node.clone(), metrics.to_application.clone());
+    let mut near = Counted::new(TokioIo::new(near), to_node, to_application);
+    let mut far = TokioIo::new(far);
+    metrics.connections.inc();
+    // Who is gone without a word is found out by TCP (`dial::tune`).
+    if let Err(error) = copy_bidirectional(&mut near, &mut far).await {
+        tracing::debug!(%error, "a connection broke");
+    }
+    metrics.connections.dec();
+    drop(held);
+}
+
+/// A node that should answer and does not. A client that resumes tries again.
+pub fn unreachable(node: &PodName, error: &Unreachable) -> RefusalBody {
+    tracing::info!(%node, %error, "not reached");
+    refusal("unreachable", format!("node {node} does not answer"))
+}
+
+/// Whether this is a request for a WebSocket (RFC 6455, section 4.2.1).
+fn wants_web_socket(headers: &HeaderMap) -> bool {
+    let has = |name, word: &str| {
+        let values = headers.get_all(name).iter();
+        let mut words = values.filter_map(|value| value.to_str().ok());
+        words.any(|words| {
+            words
+                .split(',')
+                .any(|found| found.trim().eq_ignore_ascii_case(word))
+        })
+    };
+    has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket")
+}
+
+/// Takes headers away that are between two neighbours alone (RFC 9110, section 7.6.1).
+fn clean(headers: &mut HeaderMap) {
+    const HOPS: [HeaderName; 7] = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ];
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|words| words.split(','))
+        .filter_map(|word| word.trim().parse().ok())
+        .collect();
+    for name in HOPS.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+/// Asks for a WebSocket, or grants one.
+fn upgrade(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        all.iter().map(header).collect()
+    }
+
+    #[test]
+    fn headers_between_neighbours_stay_there() {
+        let mut all = headers(&[
+            ("connection", "Upgrade, x-secret"),
+            ("upgrade", "websocket"),
+            ("keep-alive", "timeout=5"),
+            ("x-secret", "1"),
+            ("sec-websocket-key", "k"),
+            ("authorization", "Bearer t"),
+            ("mafalda-mediasoup", "3.27.1"),
+        ]);
+        assert!(wants_web_socket(&all));
+        clean(&mut all);
+        let mut left: Vec<&str> = all.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            ["authorization", "mafalda-mediasoup", "sec-websocket-key"]
+        );
+        assert!(!wants_web_socket(&all));
+        upgrade(&mut all);
+        assert!(wants_web_socket(&all));
+    }
+}

@@ -1,0 +1,145 @@
+//! What a node says of itself: the messages of `/v1/events`. What is not needed here is not read, so that
+//! pods of other versions are understood.
+
+use serde::{Deserialize, Serialize};
+
+/// A media pod's status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    /// The pod's own release.
+    pub version: String,
+    /// The releases of mediasoup that it serves.
+    pub mediasoup: Mediasoup,
+    /// What it is called.
+    pub pod: Identity,
+    /// It takes nothing new, for whatever reason.
+    pub draining: bool,
+    /// Its worker processes.
+    pub workers: Vec<Worker>,
+    /// The sessions that it is the home of.
+    pub sessions: Vec<Session>,
+    /// Applications' connections.
+    pub connections: Connections,
+}
+
+/// The two releases that share a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Mediasoup {
+    /// Of the npm package.
+    pub npm: String,
+    /// Of the crate.
+    #[serde(rename = "crate")]
+    pub rust: String,
+}
+
+/// What a pod is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Identity {
+    /// Its own name, if it was given one.
+    pub name: String,
+    /// Where it is.
+    pub region: String,
+    /// Where in the region.
+    pub zone: String,
+}
+
+/// One worker process.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Worker {
+    /// What it does; `starting` until it can be used.
+    pub state: String,
+    /// Share of a core, 0 to 1.
+    pub cpu: f64,
+}
+
+/// A session that it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Session {
+    /// Its name.
+    pub name: String,
+    /// How often it was placed.
+    pub generation: u64,
+    /// Applications that are connected.
+    pub connections: u32,
+    /// Since when it is there, in seconds since 1970.
+    pub created_at: u64,
+}
+
+/// Applications' connections, those of sessions included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Connections {
+    /// With a socket.
+    pub attached: u32,
+    /// That may be resumed.
+    pub detached: u32,
+}
+
+impl Report {
+    /// Whether its workers have started.
+    pub fn is_ready(&self) -> bool {
+        self.workers.iter().any(|worker| worker.state != "starting")
+    }
+
+    /// Whether an application with this release of mediasoup can use it.
+    pub fn serves(&self, mediasoup: &str) -> bool {
+        [&self.mediasoup.npm, &self.mediasoup.rust].contains(&&mediasoup.to_owned())
+    }
+
+    /// Sessions and connections that it has.
+    pub fn used(&self) -> u32 {
+        let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        let Connections { attached, detached } = self.connections;
+        sessions.saturating_add(attached).saturating_add(detached)
+    }
+}
+
+/// A message of `/v1/events`; those of other types are passed over.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Event {
+    /// How the pod is now.
+    Status {
+        /// All of it.
+        status: Box<Report>,
+    },
+    /// Something else.
+    #[serde(other)]
+    Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_is_read_and_the_rest_passed_over() {
+        let text = json!({"type": "status", "status": {
+            "version": "0.1.0",
+            "mediasoup": {"npm": "3.27.1", "crate": "0.28.1"},
+            "pod": {"name": "n1", "cluster": "c", "region": "", "zone": "z"},
+            "draining": true,
+            "workers": [{"index": 0, "state": "member", "cpu": 0.25}],
+            "sessions": [{"name": "s", "generation": 3, "connections": 2, "createdAt": 9}],
+            "connections": {"attached": 3, "detached": 1},
+        }});
+        let Event::Status { status } = serde_json::from_value(text).unwrap() else {
+            panic!("no status");
+        };
+        assert!(status.serves("3.27.1") && status.serves("0.28.1") && !status.serves("3.27.2"));
+        assert!(status.is_ready() && status.draining);
+        assert_eq!(status.used(), 5);
+        assert_eq!(status.sessions[0].created_at, 9);
+        let other = json!({"type": "topology", "topology": {}});
+        assert!(matches!(
+            serde_json::from_value(other).unwrap(),
+            Event::Other
+        ));
+    }
+}

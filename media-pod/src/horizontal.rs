@@ -1,0 +1,166 @@
+//! A virtual worker over the workers of several pods, in a process that is no pod: the relay of an
+//! application that names more than one.
+
+use crate::connection::{are_common, serve_local, virtual_config};
+use crate::lending::{Borrows, Grant, Peer, keep_borrowing};
+use crate::members::User;
+use crate::pod::{Mode, Pod};
+use crate::virtual_worker::Shell;
+use crate::{Config, Identity, ListenInfos};
+use mafalda_channel::MAX_MESSAGE;
+use mafalda_link::{Exit, Frame, Source, Start};
+use mafalda_virtual_worker::{Locality, PipeSettings, Placement, WATERMARK};
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use url::Url;
+
+/// How long the pods may take to lend the first member.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long they may take to hear that it is over.
+const END: Duration = Duration::from_secs(1);
+
+/// What the virtual worker is made with.
+pub struct Horizontal {
+    /// How the application started its worker.
+    pub start: Start,
+    /// The application's mediasoup version.
+    pub mediasoup: String,
+    /// The token that the pods take.
+    pub token: Option<String>,
+    /// A PEM file of authorities that the pods' certificates are checked with.
+    pub ca: Option<PathBuf>,
+    /// How members are chosen.
+    pub placement: Placement,
+}
+
+/// Why there is no virtual worker.
+#[derive(Debug, thiserror::Error)]
+pub enum HorizontalError {
+    /// None of the pods lends.
+    #[error("no pod lends its workers: {0}")]
+    NoPod(String),
+    /// The system gives no thread or descriptor.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The pods of these URLs, each called by its host and port.
+pub fn peers(urls: &[Url]) -> Vec<Peer> {
+    let name = |url: &Url| {
+        let port = url.port_or_known_default().unwrap_or(4400);
+        format!("{}:{port}", url.host_str().unwrap_or_default())
+    };
+    let peer = |url: &Url| Peer {
+        name: name(url),
+        url: url.to_string(),
+        zone: String::new(),
+        region: String::new(),
+    };
+    urls.iter().map(peer).collect()
+}
+
+/// Runs the virtual worker with the application's ends of the channel until it ends. `pods` says which
+/// ones lend, now and later; `stop` is what ends a worker in order; what is to be written for the
+/// application goes to `output`.
+///
+/// # Errors
+/// It could not begin.
+pub async fn run(
+    horizontal: Horizontal,
+    mut pods: watch::Receiver<Vec<Peer>>,
+    ends: (UnixStream, UnixStream),
+    stop: impl Future<Output = ()>,
+    mut output: impl FnMut(Frame),
+) -> Result<Exit, HorizontalError> {
+    let pod = Pod::new(config(&horizontal));
+    let group = pod.members().clone();
+    let borrows = Borrows {
+        locality: Locality::default(),
+        token: horizontal.token,
+        ca: horizontal.ca,
+        mediasoup: horizontal.mediasoup,
+        start: horizontal.start.clone(),
+    };
+    let grant = |pods: Vec<Peer>| Grant { pods, token: None };
+    group
+        .peers()
+        .lend_to_all(grant(pods.borrow_and_update().clone()));
+    tokio::spawn(keep_borrowing(group.clone(), borrows));
+    let Ok(listen_infos) = timeout(PATIENCE, group.agreed()).await else {
+        return Err(HorizontalError::NoPod(group.peers().problems()));
+    };
+    let shared = are_common(&horizontal.start.args, listen_infos);
+    let id = pod.next_virtual_id();
+    let pid = horizontal.start.pid;
+    let config = virtual_config(pod.config(), listen_infos, id.name(), pid, shared);
+    let mut from_virtual = serve_local(ends, |application| {
+        let (pod, group) = (pod.clone(), group.clone());
+        Arc::new(Shell::new(id, None, pod, group, config, application))
+    })?;
+    let shell = from_virtual.shell().clone();
+    group.attach(User::VirtualWorker(shell.clone()));
+    let mut stop = std::pin::pin!(stop);
+    let mut stopped = false;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let exit = loop {
+        tokio::select! {
+            frame = from_virtual.next() => match frame? {
+                Some(Frame::Exit(exit)) => break exit,
+                Some(frame) => output(frame),
+                None => break Exit::Code(0),
+            },
+            () = &mut stop, if !stopped => {
+                stopped = true;
+                shell.close();
+            }
+            Ok(()) = pods.changed() => {
+                let pods = pods.borrow_and_update().clone();
+                group.peers().lend_to_all(grant(pods));
+            }
+            _ = seconds.tick() => group.on_second(&HashMap::new()),
+        }
+    };
+    group.return_all(END).await;
+    Ok(exit)
+}
+
+/// Of a pod without workers of its own: nobody connects to it.
+fn config(horizontal: &Horizontal) -> Config {
+    Config {
+        identity: Identity::default(),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        tls: None,
+        worker_program: PathBuf::new(),
+        workers: 0,
+        max_workers: 0,
+        max_workers_per_client: 0,
+        max_connections: 0,
+        max_message: MAX_MESSAGE,
+        window: 0,
+        grace: Duration::ZERO,
+        stop_after: Duration::ZERO,
+        // What the pods say counts.
+        listen_infos: ListenInfos::Pod,
+        mode: Mode::Virtual,
+        placement: horizontal.placement,
+        watermark: WATERMARK,
+        pipes: PipeSettings::default(),
+        rtc_ips: Vec::new(),
+        announced: Vec::new(),
+        pipe_addresses: Vec::new(),
+        rtc_port: 0,
+        rtc_port_range: 0..=0,
+        verifier: None,
+        peer_token: None,
+        peer_ca: None,
+    }
+}

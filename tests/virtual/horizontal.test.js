@@ -1,0 +1,204 @@
+// One worker over several pods: run by the relay when MAFALDA_URL names them, or by a pod whose peers
+// lend it workers.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { createWorker } from '../lib/application.js';
+import { flowThrough } from '../lib/flow.js';
+import { startVirtualPod } from '../lib/pod.js';
+import { mediaCodecs, opus } from '../lib/rtp.js';
+import { event, until } from '../lib/until.js';
+import { topologyOf } from '../lib/virtual.js';
+
+/** What an application on several pods is set to. */
+const spread = { MAFALDA_PLACEMENT: 'spread' };
+
+/** @param {import('../lib/pod.js').Pod[]} pods  what MAFALDA_URL is for all of them */
+const urlOf = (pods) => pods.map((pod) => pod.webSocketUrl).join();
+
+/**
+ * How many transports lie on a pod's workers, pipes included.
+ * @param {import('../lib/pod.js').Pod} pod
+ */
+async function carried(pod) {
+  const { workers } = await pod.status();
+  return workers.reduce((sum, { carries }) => sum + carries.transports, 0);
+}
+
+/**
+ * Two pods, and a router of an application that has both.
+ * @param {test.TestContext} t
+ */
+async function startTwo(t) {
+  const pods = [await startVirtualPod(t), await startVirtualPod(t)];
+  const worker = await createWorker(t, urlOf(pods), {}, { env: spread });
+  const router = await worker.createRouter({ mediaCodecs });
+  return { pods, worker, router };
+}
+
+/**
+ * A call from one pod to the other that is checked for losses.
+ * @param {test.TestContext} t
+ * @param {import('mediasoup').types.Router} router
+ */
+async function startCall(t, router) {
+  const call = await flowThrough(t, router, { ssrc: 1111, rtpParameters: opus(1111), interval: 5 });
+  await until('media flows', async () => (await call.flow.report()).received > 20);
+  return {
+    ...call,
+    async goesOn() {
+      const { sent } = await call.flow.report();
+      await until('its media goes on', async () => (await call.flow.report()).received > sent + 40);
+      const { lost, doubled, disordered } = await call.flow.report();
+      assert.deepEqual({ lost, doubled, disordered }, { lost: [], doubled: 0, disordered: 0 });
+    },
+  };
+}
+
+/**
+ * @param {import('../lib/pod.js').Pod} pod
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} [body]
+ */
+async function ask(pod, method, path, body) {
+  const response = await fetch(pod.url + path, { method, body: body && JSON.stringify(body) });
+  return { status: response.status, body: await response.json() };
+}
+
+// Protects applications that outgrew a host: one worker, all pods' cores.
+test('an application has the workers of two pods as one', async (t) => {
+  const { pods, worker, router } = await startTwo(t);
+  const call = await startCall(t, router);
+  await call.goesOn();
+  // A transport of the call and an end of the pipe between them.
+  for (const pod of pods) assert.equal(await carried(pod), 2);
+  const { transportIds } = /** @type {any} */ (await router.dump());
+  assert.deepEqual(transportIds.sort(), [call.inward.id, call.outward.id].sort());
+  worker.close();
+  for (const pod of pods) {
+    await until('nothing is left', async () => (await carried(pod)) === 0);
+    const { connections } = await pod.status();
+    assert.equal(connections.attached + connections.detached, 0);
+  }
+});
+
+// Protects whoever is not on the pod that dies, and tells those who are.
+test('a pod is killed: what was on it ends, the rest loses no packet', async (t) => {
+  const { pods, worker, router } = await startTwo(t);
+  const [survivor, victim] = pods;
+  /** @type {unknown[]} */
+  const died = [];
+  worker.on('died', (error) => died.push(error));
+  // One that is cordoned takes nothing new: the call is on the other alone.
+  await ask(victim, 'PUT', '/v1/drain', { phase: 'cordoned' });
+  await takesNothing(victim, router);
+  const call = await startCall(t, router);
+  assert.deepEqual([await carried(survivor), await carried(victim)], [2, 0]);
+  await ask(victim, 'DELETE', '/v1/drain');
+  const doomed = await until('something is on the victim', async () => {
+    const transport = await router.createDirectTransport();
+    return (await carried(victim)) === 1 && transport;
+  });
+
+  victim.program.kill('SIGKILL');
+  const start = performance.now();
+  await until('what was there is closed', async () => {
+    const { transportIds } = /** @type {any} */ (await router.dump());
+    return !transportIds.includes(doomed.id);
+  });
+  t.diagnostic(`noticed within ${Math.round(performance.now() - start)} ms`);
+  await call.goesOn();
+  assert.deepEqual(died, []);
+});
+
+/**
+ * Waits until a cordoned pod's borrower puts nothing new on it.
+ * @param {import('../lib/pod.js').Pod} pod
+ * @param {import('mediasoup').types.Router} router
+ */
+async function takesNothing(pod, router) {
+  const before = await carried(pod);
+  await until('its borrower knows', async () => {
+    const transports = [await router.createDirectTransport(), await router.createDirectTransport()];
+    const now = await carried(pod);
+    for (const transport of transports) transport.close();
+    return now === before;
+  });
+}
+
+// Protects applications from a worker that is nowhere any more.
+test('all pods are gone: the worker dies', async (t) => {
+  const { pods, worker } = await startTwo(t);
+  const died = event(worker, 'died');
+  for (const pod of pods) pod.program.kill('SIGKILL');
+  const [error] = await died;
+  assert.match(error.message, /code:50/);
+});
+
+// Protects calls on a pod that is taken out of service.
+test('a pod that is drained takes nothing new, keeps what runs, and is let go of', async (t) => {
+  const { pods, router } = await startTwo(t);
+  const call = await startCall(t, router);
+  await ask(pods[0], 'PUT', '/v1/drain', { phase: 'cordoned' });
+  await takesNothing(pods[0], router);
+  await call.goesOn();
+  call.flow.stop();
+  for (const transport of [call.inward, call.outward]) transport.close();
+  await until('it is let go of', async () => {
+    const { connections } = await pods[0].status();
+    return connections.attached === 0;
+  });
+  await ask(pods[0], 'DELETE', '/v1/drain');
+  await until('it lends again', async () => {
+    const { connections } = await pods[0].status();
+    return connections.attached === 1;
+  });
+});
+
+// Protects sessions that outgrow their pod: its peers' workers are members like its own.
+test('a pod borrows the workers of its peers, and gives them back', async (t) => {
+  const args = ['--placement', 'spread'];
+  const home = await startVirtualPod(t, { args: [...args, '--pod-name', 'home'] });
+  const peer = await startVirtualPod(t, { args: [...args, '--pod-name', 'peer'] });
+  const pods = [{ name: 'peer', url: peer.webSocketUrl, zone: 'z1' }];
+  assert.equal((await ask(home, 'PUT', '/v1/peers', { pods })).status, 200);
+  await until('it is connected', async () => {
+    const { body } = await ask(home, 'GET', '/v1/peers');
+    return body.pods[0].connected;
+  });
+
+  const worker = await createWorker(t, home);
+  const router = await worker.createRouter({ mediaCodecs });
+  const call = await startCall(t, router);
+  await call.goesOn();
+  assert.equal(await carried(peer), 2, 'one end of the call and of the pipe');
+  const { virtualWorkers } = await topologyOf(home);
+  const places = /** @type {any} */ (virtualWorkers[0]).members.map(({ pod, zone }) => ({ pod, zone }));
+  assert.deepEqual(places, [{ pod: 'home', zone: undefined }, { pod: 'peer', zone: 'z1' }]);
+
+  // What runs there may finish.
+  await ask(home, 'PUT', '/v1/peers', { pods: [] });
+  const transports = [await router.createDirectTransport(), await router.createDirectTransport()];
+  assert.equal(await carried(peer), 2, 'nothing new');
+  await call.goesOn();
+  call.flow.stop();
+  for (const transport of [call.inward, call.outward, ...transports]) transport.close();
+  await until('it is given back', async () => {
+    const { connections } = await peer.status();
+    return connections.attached === 0;
+  });
+});
+
+// Protects a pod from peers that are none.
+test('peers that cannot be are refused by name', async (t) => {
+  const pod = await startVirtualPod(t);
+  for (const [pods, said] of [
+    [[{ name: '', url: 'ws://a:1' }], /pods\[0\]\.name/],
+    [[{ name: 'a', url: 'http://a:1' }], /pods\[0\]\.url: .*ws/],
+    [[{ name: 'a' }], /url/],
+  ]) {
+    const { status, body } = await ask(pod, 'PUT', '/v1/peers', { pods });
+    assert.equal(status, 400);
+    assert.match(body.error.message, /** @type {RegExp} */ (said));
+  }
+});
