@@ -125,7 +125,7 @@ test('an application of a session lives through the death of a gateway', async (
   await traffic.flows('traffic flows again', 10);
   t.diagnostic(await traffic.stopAndCheck());
   // While the relay reaches somebody: one that does not takes its time.
-  const gone = new Promise((resolve) => worker.once('subprocessclose', resolve));
+  const gone = new Promise((resolve) => worker.once('subprocessclose', () => resolve(undefined)));
   worker.close();
   await gone;
 });

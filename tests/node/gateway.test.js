@@ -34,7 +34,7 @@ async function placed(t, gateway, pods, count) {
  * @param {import('mediasoup').types.Worker} worker
  */
 async function closed(worker) {
-  const gone = new Promise((resolve) => worker.once('subprocessclose', resolve));
+  const gone = new Promise((resolve) => worker.once('subprocessclose', () => resolve(undefined)));
   worker.close();
   await gone;
 }
