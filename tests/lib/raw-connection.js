@@ -12,6 +12,7 @@ const CLOSE_FINAL = 4000;
  * @property {string} [token]
  * @property {string} [version]  the application's mediasoup version
  * @property {Record<string, string>} [headers]
+ * @property {string} [path]  /v1/worker unless told
  */
 
 /**
@@ -25,9 +26,9 @@ const CLOSE_FINAL = 4000;
 export async function openRaw(
   owner,
   pod,
-  { token, version = mediasoup.version, headers = {} } = {},
+  { token, version = mediasoup.version, headers = {}, path = '/v1/worker' } = {},
 ) {
-  const socket = new WebSocket(`${pod.webSocketUrl}/v1/worker`, {
+  const socket = new WebSocket(`${pod.webSocketUrl}${path}`, {
     perMessageDeflate: false,
     headers: {
       'mafalda-mediasoup': version,
@@ -122,6 +123,18 @@ export class RawConnection {
   /** @param {unknown} value  sent as JSON */
   hello(value) {
     this.socket.send(JSON.stringify(value));
+  }
+
+  /** What a lending pod says of its members. @returns {any[]} */
+  get notes() {
+    return this.#marked('06ffffff').map((note) => JSON.parse(note.toString()));
+  }
+
+  /** @param {unknown} note  said of members, as a borrower does */
+  note(note) {
+    this.socket.send(
+      Buffer.concat([Buffer.from('06ffffff', 'hex'), Buffer.from(JSON.stringify(note))]),
+    );
   }
 
   /** Gives the worker up for good, as a relay does at its end. */

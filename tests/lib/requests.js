@@ -15,11 +15,12 @@ export { Method };
  * A request of the worker, with its size before it.
  * @param {number} id
  * @param {number} [method]  WORKER_DUMP unless told
+ * @param {string} [handler]  whose request it is; the worker's own unless told
  * @returns {Buffer}
  */
-export function request(id, method = Method.WORKER_DUMP) {
+export function request(id, method = Method.WORKER_DUMP, handler = '') {
   const builder = new Builder(256);
-  const handlerId = builder.createString('');
+  const handlerId = builder.createString(handler);
   let [bodyType, body] = [RequestBody.NONE, 0];
   if (method === Method.WORKER_CREATE_ROUTER) {
     bodyType = RequestBody.Worker_CreateRouterRequest;
@@ -36,8 +37,18 @@ export function request(id, method = Method.WORKER_DUMP) {
  * @param {number} id
  */
 export function answers(frame, id) {
+  return answerTo(frame, id) === true;
+}
+
+/**
+ * Whether the response to request `id` in a frame of the pod accepts it; undefined if there is none.
+ * @param {Buffer} frame
+ * @param {number} id
+ * @returns {boolean | undefined}
+ */
+export function answerTo(frame, id) {
   // Above this the first four bytes mark another kind of frame.
-  if (frame.length < 4 || frame.readUInt32LE(0) > 0x0fffffff) return false;
+  if (frame.length < 4 || frame.readUInt32LE(0) > 0x0fffffff) return undefined;
   for (let at = 0; at + 4 <= frame.length; at += 4 + frame.readUInt32LE(at)) {
     const message = Message.getSizePrefixedRootAsMessage(new ByteBuffer(frame.subarray(at)));
     if (message.dataType() !== Body.Response) continue;
@@ -45,5 +56,5 @@ export function answers(frame, id) {
     const response = message.data(new Response());
     if (response.id() === id) return response.accepted();
   }
-  return false;
+  return undefined;
 }

@@ -5,6 +5,8 @@ import test from 'node:test';
 import { createWorker } from '../lib/application.js';
 import { flowThrough } from '../lib/flow.js';
 import { startVirtualPod } from '../lib/pod.js';
+import { startRaw } from '../lib/raw-connection.js';
+import { Method, answerTo, request } from '../lib/requests.js';
 import { mediaCodecs, opus } from '../lib/rtp.js';
 import { event, until } from '../lib/until.js';
 import { topologyOf } from '../lib/virtual.js';
@@ -207,4 +209,58 @@ test('peers that cannot be are refused by name', async (t) => {
     assert.equal(status, 400);
     assert.match(body.error.message, /** @type {RegExp} */ (said));
   }
+});
+
+/**
+ * A borrower by hand, with one member.
+ * @param {test.TestContext} t
+ * @param {import('../lib/pod.js').Pod} pod
+ */
+async function borrow(t, pod) {
+  const raw = await startRaw(t, pod, { path: '/v1/members' });
+  const { added } = await until('a member is lent', () => raw.notes.find((note) => note.added));
+  raw.note({ member: added.member });
+  let id = 0;
+  return Object.assign(raw, {
+    /** Whether a request is accepted. */
+    ask(/** @type {number} */ method, /** @type {string} */ handler) {
+      const asked = ++id;
+      raw.socket.send(request(asked, method, handler));
+      return until('the answer', () => {
+        const found = raw.frames.map((frame) => answerTo(frame, asked));
+        const answer = found.find((accepted) => accepted !== undefined);
+        return answer !== undefined && { accepted: answer };
+      });
+    },
+  });
+}
+
+// Protects applications from others that borrow the same workers.
+test('a borrower reaches nothing that is not its own', async (t) => {
+  const pod = await startVirtualPod(t);
+  const worker = await createWorker(t, pod);
+  const router = await worker.createRouter({ mediaCodecs });
+  await router.createDirectTransport();
+  const { virtualWorkers } = await topologyOf(pod);
+  const raw = await borrow(t, pod);
+  assert.deepEqual(await raw.ask(Method.WORKER_DUMP, ''), { accepted: true });
+  assert.deepEqual(await raw.ask(Method.ROUTER_DUMP, router.id), { accepted: false });
+  const made = '00000000-0000-4000-8000-000000000001';
+  assert.deepEqual(await raw.ask(Method.WORKER_CREATE_ROUTER, ''), { accepted: false });
+  raw.note({ owns: made });
+  assert.deepEqual(await raw.ask(Method.WORKER_CREATE_ROUTER, ''), { accepted: true });
+  assert.deepEqual(await raw.ask(Method.ROUTER_DUMP, made), { accepted: true });
+  // It goes with its borrower.
+  await raw.giveUp();
+  await until('its router is closed', async () => {
+    const { workers } = await pod.status();
+    return workers[0].carries.routers === 1;
+  });
+
+  for (const nonsense of [{ attach: virtualWorkers[0].id }, { load: [] }, { unknown: 1 }, 'x']) {
+    const other = await borrow(t, pod);
+    other.note(nonsense);
+    await other.isClosed();
+  }
+  await router.createDirectTransport();
 });
