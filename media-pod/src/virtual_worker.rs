@@ -233,22 +233,6 @@ impl Shell {
         self.core().members.contains_key(&member)
     }
 
-    /// Whether all its members are warm: it would be well served with more.
-    pub fn wants_more(&self) -> bool {
-        self.core().machine.wants_more()
-    }
-
-    /// How much it has on members of other pods, by the pod's name.
-    pub fn carried_elsewhere(&self) -> BTreeMap<String, usize> {
-        let core = self.core();
-        let mut carried = BTreeMap::new();
-        for member in core.members.values().filter(|member| !member.is_here()) {
-            let pod = member.locality.pod.to_string();
-            *carried.entry(pod).or_default() += core.machine.carries(member.id);
-        }
-        carried
-    }
-
     /// A member has ended.
     pub fn on_member_gone(&self, member: MemberId) {
         {
