@@ -35,7 +35,7 @@ test-cluster:
 	@echo '0 passed, 0 failed'
 else
 test-cluster: setup-test-cluster
-	@scripts/build --bins
+	@scripts/build --all-targets
 	@tests/cluster/build all
 	@scripts/test cluster
 endif
