@@ -69,6 +69,13 @@ async fn is_moved(round: u32, calls: &Calls, since: u64, died: usize) -> String 
     let after = Duration::from_millis(end.t.saturating_sub(since));
     assert!(after >= DEADLINE, "round {round}: ended after {after:?}");
     let gap = calls.longest_gap(lines);
+    // A packet counts as lost a second after it was sent, in the line of the second that follows.
+    let resumed = calls.lines().last().map_or(0, |line| line.t);
+    until("what was lost is counted", async || {
+        let last = calls.lines().last().map_or(0, |line| line.t);
+        last > resumed + 2000
+    })
+    .await;
     format!(
         "moved after {:.1} s, {} ms without media",
         after.as_secs_f32(),
