@@ -1,6 +1,7 @@
 //! A borrower of the pod's workers as the source and sink of a connection's frames.
 
 use super::carry::Worker;
+use super::virtual_side::ended;
 use crate::lending::{Borrower, Note};
 use crate::members::Way;
 use crate::pod::Pod;
@@ -73,12 +74,6 @@ impl Source for FromMembers {
             }
         }
     }
-}
-
-async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
-    let exit = exit.wait_for(Option::is_some).await;
-    // The borrower lives as long as its receiver here.
-    exit.ok().and_then(|exit| *exit).unwrap_or(Exit::Code(0))
 }
 
 impl Worker for FromMembers {

@@ -136,9 +136,10 @@ impl Source for FromVirtual {
     }
 }
 
-async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
+/// Waits for the end of a user of members.
+pub async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
     let exit = exit.wait_for(Option::is_some).await;
-    // The shell lives as long as its receiver here.
+    // Whose end it is lives as long as its receiver here.
     exit.ok().and_then(|exit| *exit).unwrap_or(Exit::Code(0))
 }
 
