@@ -27,8 +27,10 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// A plan is made this often at least.
+/// A plan is made this often at least while something is under way.
 const TURN: Duration = Duration::from_secs(1);
+/// And this often while nothing is: what depends on the time alone may wait for it.
+const REST: Duration = Duration::from_secs(5);
 /// Changes that come together are planned together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How long what was done may take to come back from the API server or the pod.
@@ -66,6 +68,8 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         attempts: HashMap::new(),
         jobs: JoinSet::new(),
         doubt: Doubt::default(),
+        turned: Instant::now(),
+        is_quiet: false,
         kept: None,
         keeping: None,
         kept_at: Instant::now(),
@@ -98,6 +102,10 @@ struct Actor {
     attempts: HashMap<Key, Attempt>,
     jobs: JoinSet<(Job, Result<(), Error>)>,
     doubt: Doubt,
+    /// When the last turn was.
+    turned: Instant,
+    /// Whether it found nothing to do, and nothing to wait for.
+    is_quiet: bool,
     kept: Option<Kept>,
     /// Who looks at the Secrets.
     keeping: Option<JoinHandle<Result<Kept, String>>>,
@@ -113,31 +121,54 @@ impl Actor {
     async fn run(&mut self) {
         let mut changes = self.shared.index.changes();
         let mut took = Duration::ZERO;
+        let mut has_news = true;
         while let Some(cluster) = self.shared.index.cluster(&self.namespace, &self.name) {
             let begun = Instant::now();
             self.secrets(&cluster).await;
-            self.turn(&cluster).await;
+            self.excuse();
+            if has_news || !self.rests() {
+                self.turned = begun;
+                self.turn(&cluster).await;
+            }
             took = took.max(begun.elapsed());
             // Half of the time at most goes into planning.
             sleep(took.max(TOGETHER)).await;
             took = begun.elapsed() / 4;
-            tokio::select! {
-                _ = changes.changed() => {}
-                () = self.hearing.news() => {}
+            has_news = tokio::select! {
+                _ = changes.changed() => true,
+                () = self.hearing.news() => true,
                 Some(done) = self.jobs.join_next() => {
                     if let Ok((job, result)) = done {
                         self.done(job, result);
                     }
+                    true
                 }
-                () = sleep_until(begun + TURN) => {}
-            }
-            changes.mark_unchanged();
+                () = sleep_until(begun + TURN) => false,
+            };
             while let Some(done) = self.jobs.try_join_next() {
+                has_news = true;
                 if let Ok((job, result)) = done {
                     self.done(job, result);
                 }
             }
+            if has_news {
+                // The turn that follows sees them all.
+                changes.mark_unchanged();
+            }
         }
+    }
+
+    /// Whether nothing is under way, and all pods are heard: there is nothing to decide.
+    fn rests(&self) -> bool {
+        let heard = self.hearing.longest_silence(self.shared.clock.now()) < TURN * 2;
+        self.is_quiet && heard && self.turned.elapsed() < REST
+    }
+
+    /// Time that the operator itself did not have is none of the pods' silence.
+    fn excuse(&mut self) {
+        let now = self.shared.clock.now();
+        let stood_still = self.doubt.stood_still(now, TURN);
+        self.hearing.excuse(stood_still, now);
     }
 
     /// Sees to keys and certificates. Without them nothing can be done; those that are there are good
@@ -168,6 +199,7 @@ impl Actor {
             && let Ok(kept) = keeping.await
         {
             self.trouble = kept.and_then(|kept| self.take(kept)).err();
+            self.is_quiet = false;
         }
     }
 
@@ -222,8 +254,6 @@ impl Actor {
             .map(|node| (node.name_any(), node))
             .collect();
         let services = services.into_iter().map(|s| (s.name_any(), s)).collect();
-        let stood_still = self.doubt.stood_still(self.shared.clock.now(), TURN);
-        self.hearing.excuse(stood_still, self.shared.clock.now());
         let (heard, refusing) = (self.hearing.all(), self.hearing.refusing());
         let default_image = self.shared.default_image.clone();
         let secrets = self.kept.as_ref().map(Kept::digest).unwrap_or_default();
@@ -262,6 +292,8 @@ impl Actor {
         if cluster.status.as_ref() != Some(&status) {
             jobs.push(Job::Status(Box::new(status)));
         }
+        let waits = |pod: &mafalda_plan::Pod| pod.drain.is_some() || pod.suspect;
+        self.is_quiet = actions.is_empty() && jobs.is_empty() && !observed.pods.iter().any(waits);
         self.tell(cluster, &look, &actions);
         for job in jobs {
             self.start(cluster, job);

@@ -85,6 +85,13 @@ impl Hearing {
         self.lock().heard.clone()
     }
 
+    /// How long ago the pod was heard that was not heard for the longest time.
+    pub fn longest_silence(&self, now: Duration) -> Duration {
+        let pods = self.lock();
+        let last_seen = pods.heard.values().map(|heard| heard.last_seen);
+        now.saturating_sub(last_seen.min().unwrap_or(now))
+    }
+
     /// The pods that refused connections since they were heard last, if they ever were.
     pub fn refusing(&self) -> HashSet<String> {
         self.lock().refusing.clone()
@@ -115,5 +122,6 @@ mod tests {
         let all = hearing.all();
         assert_eq!(all["early"].last_seen, second * 13);
         assert_eq!(all["late"].last_seen, second * 15);
+        assert_eq!(hearing.longest_silence(second * 15), second * 2);
     }
 }
