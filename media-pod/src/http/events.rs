@@ -23,7 +23,7 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// Figures that change all the time are told this often.
 const OFTEN: Duration = Duration::from_secs(1);
 
-/// A sign of life comes this often at the least.
+/// The status comes this often at the least. Until then, what has not changed is a sign of life.
 const SELDOM: Duration = Duration::from_secs(5);
 
 /// How long a client may take to take a message.
@@ -67,13 +67,16 @@ async fn tell(pod: Pod, mut socket: Box<dyn Socket>) {
         let Ok(text) = serde_json::to_string(&event) else {
             return;
         };
-        if text != told || told_at.elapsed() >= SELDOM {
+        let packet = if text != told || told_at.elapsed() >= SELDOM {
             told.clone_from(&text);
             told_at = Instant::now();
-            match timeout(PATIENCE, socket.send(Packet::Text(text))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return,
-            }
+            Packet::Text(text)
+        } else {
+            Packet::Pong
+        };
+        match timeout(PATIENCE, socket.send(packet)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
         }
         let next = Instant::now() + OFTEN;
         loop {

@@ -1,5 +1,5 @@
-//! Listening to one media pod, for as long as it is there: its event stream, and a question each
-//! second.
+//! Listening to one media pod, for as long as it is there: its event stream, and a question whenever
+//! that is silent.
 
 use super::access::server_name;
 use super::client::{Client, Error, MAX_ANSWER, UNAUTHORIZED};
@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// How often each pod is asked for a sign of life.
+/// How often a silent pod is asked for a sign of life.
 const POLL: Duration = Duration::from_secs(1);
 /// What a pod that is well takes at most to let the stream begin.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -29,14 +29,18 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// for each of a thousand pods, and the library's own size is 128 KiB, cleared at each read.
 const BUFFER: usize = 4 << 10;
 
+/// A pod that said nothing for so long is asked: it gives a sign of life each second by itself.
+const LATE: Duration = Duration::from_millis(1250);
+
 /// Pings without an answer until the status is asked for: on a new connection, which costs a host that
 /// is only late more than it has.
-const ASK_AFTER: u32 = 2;
+const ASK_AFTER: u32 = 1;
 
 type Stream = WebSocketStream<TlsStream<TcpStream>>;
 
-/// Notes what the pod says, until the task is dropped. While the stream is open a ping each second
-/// asks for a sign of life; when that is not enough, and while there is no stream, the status does.
+/// Notes what the pod says, until the task is dropped. While the stream is open the pod gives a sign of
+/// life each second; when that is late a ping asks for one, then, as while there is no stream, the
+/// status.
 pub async fn listen(client: Client, uid: String, pod: IpAddr, hearing: Hearing, clock: Clock) {
     let listener = Listener {
         client,
@@ -52,7 +56,7 @@ pub async fn listen(client: Client, uid: String, pod: IpAddr, hearing: Hearing, 
         } else {
             listener.poll().await;
         }
-        tokio::time::sleep_until(begun + POLL).await;
+        sleep_until(begun + POLL).await;
     }
 }
 
@@ -107,19 +111,20 @@ impl Listener {
 
     /// Returns when the stream ends.
     async fn follow(&self, mut stream: Stream) {
-        let mut ticks = interval_at(Instant::now() + POLL, POLL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unanswered = 0;
+        let mut asks = Instant::now() + LATE;
         loop {
             tokio::select! {
                 message = stream.next() => match message {
                     Some(Ok(message)) => {
                         unanswered = 0;
+                        asks = Instant::now() + LATE;
                         self.take(&message);
                     }
                     Some(Err(_)) | None => return,
                 },
-                _ = ticks.tick() => {
+                () = sleep_until(asks) => {
+                    asks = Instant::now() + POLL;
                     if unanswered >= ASK_AFTER && !self.poll().await {
                         return;
                     }

@@ -24,8 +24,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-/// A sign of life comes as often as a real pod's.
-const ALIVE: Duration = Duration::from_secs(5);
+/// The status comes as often as a real pod's,
+const STATUS: Duration = Duration::from_secs(5);
+/// and a sign of life.
+const ALIVE: Duration = Duration::from_secs(1);
 
 /// One played pod.
 struct Pod {
@@ -200,8 +202,9 @@ where
         if socket.send(text).await.is_err() {
             return;
         }
-        let alive = tokio::time::sleep(ALIVE);
-        tokio::pin!(alive);
+        let again = tokio::time::sleep(STATUS);
+        tokio::pin!(again);
+        let mut alive = tokio::time::interval_at(tokio::time::Instant::now() + ALIVE, ALIVE);
         loop {
             tokio::select! {
                 // Pings are answered by reading.
@@ -210,7 +213,12 @@ where
                     Some(Err(_)) | None => return,
                 },
                 _ = changed.changed() => break,
-                () = &mut alive => break,
+                () = &mut again => break,
+                _ = alive.tick() => {
+                    if socket.send(Message::Pong(Bytes::new())).await.is_err() {
+                        return;
+                    }
+                }
             }
         }
     }
