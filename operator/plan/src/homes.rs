@@ -67,6 +67,9 @@ pub(crate) fn recover(world: &mut World<'_>) -> bool {
         let seat = &world.seats[index];
         let (session, generation) = (seat.session, seat.generation.next());
         let Some(home) = &session.home else { continue };
+        if must {
+            world.forget_lenders(index);
+        }
         // The pod that has to be left is in no state to be chosen, but for the one that lost it.
         match choose(
             &Request::home_of(session, world.cluster.pod_capacity()),

@@ -131,9 +131,11 @@ impl<'a> Candidate<'a> {
         self.users() == 0
     }
 
-    /// An empty pod takes any session, as none would take one that is larger than a pod.
+    /// An empty pod takes any session, as none would take one that is larger than a pod. What is left
+    /// there of a home that died counts for nothing.
     fn has_room(&self, load: Load) -> bool {
-        self.is_empty() || self.load + load <= self.capacity
+        let is_empty = self.sessions + self.lends == 0 && self.pod.anonymous == 0;
+        is_empty || self.load + load <= self.capacity
     }
 
     /// The first thing that speaks against it, `None` as long as that is not known. What stays as it

@@ -7,7 +7,7 @@ use crate::place::{LARGE, Request};
 use crate::pod::{Hosted, State};
 use crate::reason::Reason;
 use crate::session::{Lender, Session};
-use crate::world::{Seating, World, lent_load};
+use crate::world::{Seating, World};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 
@@ -45,10 +45,7 @@ fn give_back_of(world: &mut World<'_>, seat: usize) {
             continue;
         }
         if let Some(reason) = returns(world, seat, lender) {
-            if let Some(&pod) = world.pod_by_name.get(&lender.pod) {
-                let ramping = lent_load(world.cluster, lender, world.now);
-                world.pods[pod].take_back(ramping);
-            }
+            world.take_back(seat, lender);
             world.seats[seat].returned.push(lender.pod.clone());
             let step = Step::ReturnPod {
                 session: session.name.clone(),

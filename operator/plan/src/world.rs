@@ -39,6 +39,8 @@ pub(crate) struct Seat<'a> {
     pub ended: bool,
     /// Whether this plan lends it another pod.
     pub granted: bool,
+    /// Whether what is lent to it is in nobody's account any more.
+    pub forgotten: bool,
     /// Pods that do not lend to it any more.
     pub returned: Vec<PodName>,
 }
@@ -85,6 +87,7 @@ impl<'a> World<'a> {
                 waiting: None,
                 ended,
                 granted: false,
+                forgotten: false,
                 returned: Vec::new(),
             };
             if let (Seating::On(index), false) = (home, ended) {
@@ -137,8 +140,8 @@ impl<'a> World<'a> {
     }
 
     /// Takes a session from its pods' accounts.
-    pub fn unseat(&mut self, seat: usize) {
-        let seat = &self.seats[seat];
+    pub fn unseat(&mut self, index: usize) {
+        let seat = &self.seats[index];
         let Seating::On(pod) = seat.home else {
             return;
         };
@@ -146,14 +149,28 @@ impl<'a> World<'a> {
         let ramping = load * seat.ramp_up_weight(self.cluster, self.now);
         self.pods[pod].release(load, ramping);
         if !seat.is_news() {
-            for lender in &seat.session.lenders {
-                if let Some(&pod) = self.pod_by_name.get(&lender.pod)
-                    && !seat.returned.contains(&lender.pod)
-                {
-                    let ramping = lent_load(self.cluster, lender, self.now);
-                    self.pods[pod].take_back(ramping);
-                }
+            self.forget_lenders(index);
+        }
+    }
+
+    /// Takes what is lent to a session from the lenders' accounts: it is worth nothing without its home.
+    pub fn forget_lenders(&mut self, index: usize) {
+        let session = self.seats[index].session;
+        for lender in &session.lenders {
+            if !self.seats[index].returned.contains(&lender.pod) {
+                self.take_back(index, lender);
             }
+        }
+        self.seats[index].forgotten = true;
+    }
+
+    /// Takes what a pod lends to a session from its account.
+    pub fn take_back(&mut self, seat: usize, lender: &Lender) {
+        if let Some(&pod) = self.pod_by_name.get(&lender.pod)
+            && !self.seats[seat].forgotten
+        {
+            let ramping = lent_load(self.cluster, lender, self.now);
+            self.pods[pod].take_back(ramping);
         }
     }
 

@@ -232,11 +232,15 @@ fn a_pod_that_lends_is_not_empty() {
 fn another_home_begins_without_what_was_lent() {
     let mut observed = lent(hot(&[pod(1, 0.0), pod(2, 0.0)]), "c-1", None);
     observed.pods[0].phase = PodPhase::Failed;
+    // Both are as empty as they will be: the one that lent to it has not noticed yet.
+    observed.pods[1].borrowers = 1;
+    observed.pods[2].anonymous = 1;
+    observed.sessions[0].expected_participants = Some(1000);
     let actions = plan(&observed);
     assert!(
         notes(&actions)
             .iter()
-            .any(|note| note.starts_with("move stage from c-0"))
+            .any(|note| note.starts_with("move stage from c-0 to c-1 "))
     );
     observed.apply(&actions);
     assert_eq!(observed.sessions[0].lenders, []);

@@ -9,6 +9,7 @@ mod calls;
 mod cluster;
 mod operator;
 pub mod pod;
+mod room;
 pub mod simulated;
 
 pub use access::{Access, AllAccess, node};
@@ -16,3 +17,4 @@ pub use calls::{Calls, Event, Line};
 pub use cluster::{Cluster, Error};
 pub use mafalda_operator::crd::apply as apply_crds;
 pub use operator::{IMAGE, Operator, load_media_pod};
+pub use room::{Room, Said};

@@ -1,0 +1,162 @@
+//! A session on the stage, and what its home says of it.
+
+use crate::keys;
+use crate::world::{World, on, prepare, until};
+use hyper::Method;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use mafalda_e2e::pod::ask;
+use mafalda_e2e::{Cluster, Operator, Room};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+const NODES: u32 = 3;
+/// People who join at once, and in how many steps at most.
+const STEP: u32 = 8;
+const STEPS: u32 = 30;
+
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| prepare(NODES));
+
+/// Runs a test on three nodes, with a pool of that size of pods with one worker each that is hot soon.
+pub fn with_pool(name: &str, pool: Value, test: impl AsyncFnOnce(&World) + Send) {
+    let spec = json!({
+        "workersPerPod": 1,
+        "watermarkPercent": 10,
+        "exposure": {"type": "Internal"},
+        "pool": pool,
+        "drainDeadlineSeconds": 40,
+    });
+    on(&CLUSTER, name, spec, async |world| {
+        let _operator = Operator::start(world.cluster, name, 8080).unwrap();
+        test(world).await;
+    });
+}
+
+/// A Session on which people are.
+pub struct Stage<'w> {
+    pub world: &'w World,
+    pub room: Room,
+}
+
+impl<'w> Stage<'w> {
+    pub async fn open(world: &'w World) -> Self {
+        world
+            .apply_with("stage", json!({"expectedParticipants": 100}))
+            .await;
+        world.active("stage", 1).await;
+        let room = Room::open(&world.client, &world.namespace, "stage").await;
+        Self { world, room }
+    }
+
+    /// The pods that it may use by its status, its home first.
+    pub async fn pods(&self) -> Vec<String> {
+        self.world.status("stage").await.pods
+    }
+
+    pub async fn home(&self) -> String {
+        self.world.status("stage").await.home_pod.unwrap()
+    }
+
+    /// Lets people join until something of it is on so many pods. How many people there are then.
+    pub async fn grow_to(&mut self, pods: usize) -> usize {
+        for _ in 0..STEPS {
+            let people = self.room.tell(&format!("join {STEP} {STEP}")).await.people;
+            if self.used().await.len() >= pods {
+                return people;
+            }
+        }
+        panic!(
+            "on {:?} alone, with {:?}",
+            self.used().await,
+            self.room.said().last()
+        );
+    }
+
+    /// Its virtual worker, as its home sees it.
+    pub async fn topology(&self) -> Value {
+        let home = self.home().await;
+        let ip = addresses(self.world).await[&home];
+        let access = keys::access(self.world, "talk").await;
+        let bearer = access.bearer().unwrap();
+        let asked = ask(
+            ip,
+            &access,
+            Method::GET,
+            "/v1/topology",
+            Some(&bearer),
+            Value::Null,
+        )
+        .await;
+        let (status, mut said) = asked.unwrap();
+        assert_eq!(status, 200, "{said}");
+        let all = said["virtualWorkers"].as_array_mut().unwrap();
+        assert_eq!(all.len(), 1, "one application");
+        all.remove(0)
+    }
+
+    /// The pods that carry transports of its people, and how many.
+    pub async fn used(&self) -> BTreeMap<String, usize> {
+        let topology = self.topology().await;
+        let members = topology["members"].as_array().unwrap();
+        let pod_of: BTreeMap<u64, &str> = members
+            .iter()
+            .map(|member| {
+                (
+                    member["id"].as_u64().unwrap(),
+                    member["pod"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let mut used = BTreeMap::new();
+        for transport in topology["transports"].as_array().unwrap() {
+            let pod = pod_of[&transport["member"].as_u64().unwrap()];
+            *used.entry(pod.to_owned()).or_default() += 1;
+        }
+        used
+    }
+
+    /// Waits until everybody receives voice and video.
+    pub async fn all_hear(&mut self) -> Duration {
+        let begun = Instant::now();
+        loop {
+            let said = self.room.tell("hear").await;
+            if said.hearing == said.people {
+                return begun.elapsed();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{said:?}");
+        }
+    }
+
+    /// Waits until it has so many pods.
+    pub async fn has(&self, pods: usize) -> Duration {
+        until(&format!("{pods} pods"), async || {
+            self.pods().await.len() == pods
+        })
+        .await
+    }
+}
+
+/// The pods' addresses.
+pub async fn addresses(world: &World) -> BTreeMap<String, IpAddr> {
+    let talk = ListParams::default().labels("mafalda.dev/cluster=talk");
+    let pods = world.pods.list(&talk).await.unwrap();
+    let address = |pod: &Pod| {
+        let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+        Some((pod.name_any(), ip))
+    };
+    pods.iter().filter_map(address).collect()
+}
+
+/// The pipes as (source, target) pods.
+pub fn pipes(topology: &Value) -> BTreeSet<(String, String)> {
+    let pod = |pipe: &Value, end: &str| pipe[end].as_str().unwrap().to_owned();
+    let pipes = topology["pipes"].as_array().unwrap();
+    let pipes = pipes.iter();
+    pipes
+        .map(|pipe| (pod(pipe, "sourcePod"), pod(pipe, "targetPod")))
+        .collect()
+}
