@@ -274,6 +274,8 @@ fn arguments(cluster: &MafaldaCluster, place: &Place<'_>) -> Vec<String> {
             f64::from(spec.watermark_percent) / 100.0
         ),
         format!("--stop-after={}", spec.drain_deadline_seconds),
+        // Workers and pods do not reach each other by way of the node: ports of pipes are not exposed.
+        "--pipe-address=$(POD_IP)".to_owned(),
         "--log-format=json".to_owned(),
     ];
     for index in 0..spec.announced_address.families.len() {
@@ -313,7 +315,10 @@ fn environment(spec: &MafaldaClusterSpec, name: &str) -> Vec<Value> {
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     (0..families.len())
         .map(address)
-        .chain([field("MAFALDA_POD_NAME", "metadata.name")])
+        .chain([
+            field("MAFALDA_POD_NAME", "metadata.name"),
+            field("POD_IP", "status.podIP"),
+        ])
         .collect()
 }
 
@@ -409,6 +414,21 @@ mod tests {
         let keys = secrets[0].secret.clone().unwrap().items.unwrap();
         assert_eq!(keys.len(), 1);
         assert_eq!(keys[0].key, "public.pem");
+    }
+
+    /// Protects sessions on more than one worker: the announced address leads to no pipe.
+    #[test]
+    fn pipes_have_the_address_of_the_pod() {
+        let pod = made(json!({"exposure": {"type": "HostPort"}}))
+            .spec
+            .unwrap();
+        let container = &pod.containers[0];
+        let arguments = container.args.clone().unwrap();
+        assert!(arguments.contains(&"--pipe-address=$(POD_IP)".to_owned()));
+        let variables = container.env.clone().unwrap();
+        let found = variables.iter().find(|variable| variable.name == "POD_IP");
+        let source = found.unwrap().value_from.clone().unwrap();
+        assert_eq!(source.field_ref.unwrap().field_path, "status.podIP");
     }
 
     #[test]
