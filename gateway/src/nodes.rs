@@ -259,6 +259,11 @@ impl Nodes {
         listed.or_else(gone).cloned()
     }
 
+    /// Whether a node was listed a while ago and is not any more.
+    pub fn is_gone(&self, name: &PodName) -> bool {
+        self.gone.contains_key(name)
+    }
+
     /// Notes a session that was just placed: who asks for it next must not wait for the node's own word.
     pub fn begin_session(&mut self, name: &PodName, session: Session) {
         let node = self.nodes.get_mut(name);
