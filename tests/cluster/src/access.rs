@@ -15,7 +15,9 @@ use tokio::task::JoinHandle;
 /// The files of a Session's Secret. They change with it, at once; the kubelet takes a minute.
 pub struct Access {
     folder: TempDir,
-    follower: JoinHandle<()>,
+    /// Instead of the file's.
+    url: Option<String>,
+    follower: Option<JoinHandle<()>>,
 }
 
 impl Access {
@@ -28,7 +30,35 @@ impl Access {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let path = folder.path().to_owned();
         let follower = follow(secrets, &access_secret(session), &path).await;
-        Self { folder, follower }
+        Self {
+            folder,
+            url: None,
+            follower: Some(follower),
+        }
+    }
+
+    /// The same, to a URL that stays the same: a gateway's.
+    #[must_use]
+    pub fn by(mut self, url: &str) -> Self {
+        self.url = Some(url.to_owned());
+        self
+    }
+
+    /// With this token, and trust in these authorities (PEM).
+    ///
+    /// # Panics
+    /// When no file can be written.
+    pub fn with(url: &str, token: &str, authorities: &str) -> Self {
+        let folder = tempfile::tempdir().expect("the temporary folder can be written to");
+        for (file, text) in [("token", token), ("ca.crt", authorities)] {
+            let written = std::fs::write(folder.path().join(file), text);
+            written.expect("the temporary folder can be written to");
+        }
+        Self {
+            folder,
+            url: Some(url.to_owned()),
+            follower: None,
+        }
     }
 
     /// A Node.js program of `tests/cluster/media` whose mediasoup worker is the relay, on the Session.
@@ -43,17 +73,22 @@ impl Access {
             )
             .args(arguments)
             .env("MEDIASOUP_WORKER_BIN", programs().join("mafalda-worker"))
-            .env("MAFALDA_URL_FILE", folder.join("url"))
             .env("MAFALDA_TOKEN_FILE", folder.join("token"))
             .env("MAFALDA_CA", folder.join("ca.crt"))
             .stdin(Stdio::null());
+        match &self.url {
+            Some(url) => command.env("MAFALDA_URL", url),
+            None => command.env("MAFALDA_URL_FILE", folder.join("url")),
+        };
         command
     }
 }
 
 impl Drop for Access {
     fn drop(&mut self) {
-        self.follower.abort();
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
     }
 }
 
