@@ -2,6 +2,7 @@
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use mafalda_operator::pod_api::Access;
@@ -11,13 +12,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// What the gateway answered.
+/// What the gateway answered. A connection that it took ends when this is dropped.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     /// The media pod that it led to.
     pub pod: Option<String>,
     pub body: Value,
+    _taken: Option<Upgraded>,
 }
 
 impl Answer {
@@ -53,7 +55,7 @@ impl Asker<'_> {
         let tls = tls.connect(name, tcp).await?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await;
         let (mut sender, connection) = handshake.map_err(std::io::Error::other)?;
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -77,18 +79,21 @@ impl Asker<'_> {
         let pod = response.headers().get("mafalda-pod");
         let pod = pod.and_then(|pod| Some(pod.to_str().ok()?.to_owned()));
         let status = response.status().as_u16();
-        let body = match status {
-            // What follows is no body.
-            101 => Bytes::new(),
+        let (body, taken) = match status {
+            101 => {
+                let taken = hyper::upgrade::on(response).await;
+                (Bytes::new(), Some(taken.map_err(std::io::Error::other)?))
+            }
             _ => {
                 let body = response.into_body().collect().await;
-                body.map_err(std::io::Error::other)?.to_bytes()
+                (body.map_err(std::io::Error::other)?.to_bytes(), None)
             }
         };
         Ok(Answer {
             status,
             pod,
             body: serde_json::from_slice(&body).unwrap_or_default(),
+            _taken: taken,
         })
     }
 }

@@ -50,10 +50,13 @@ fn one_url_leads_to_all_media_pods() {
         until("media flows without a session", async || others.flow()).await;
         assert_eq!(calls.lost() + others.lost(), 0);
         the_home_ends(&place, &calls).await;
-        assert!(others.received() > 0);
-        drop(others.stop().await);
-        drop(calls.stop().await);
         a_pod_comes(&place).await;
+        for calls in [calls, others] {
+            let died = calls.count(Event::Died);
+            let last = calls.stop().await;
+            println!("{} packets of {}, {died} died", last.received, last.sent);
+            assert_eq!(last.sent, last.received + last.lost);
+        }
     };
     release.cluster.run(whole).unwrap();
     println!("the whole of it: {:.1?}", begun.elapsed());
@@ -133,7 +136,7 @@ async fn replicas_end(place: &Place<'_>, calls: &Calls) {
         let from = calls.lines().len();
         let begun = Instant::now();
         match way {
-            "kill -9" => place.kill(&replica).await,
+            "kill -9" => place.kill(&replica, "cluster").await,
             _ => place.delete_now(&replica).await,
         }
         // A replica that was begun anew has passed on nothing yet.
@@ -160,7 +163,7 @@ async fn the_home_ends(place: &Place<'_>, calls: &Calls) {
     let (home, generation) = place.home();
     let from = calls.lines().len();
     let begun = Instant::now();
-    place.delete_now(&home).await;
+    place.kill(&home, "serve").await;
     until("the application's worker died", async || {
         calls.count(Event::Died) == 1
     })
@@ -172,13 +175,14 @@ async fn the_home_ends(place: &Place<'_>, calls: &Calls) {
     .await;
     let recovered = begun.elapsed();
     println!(
-        "home pod {home} deleted: died after {died:.1?}, media again after {recovered:.1?}, {} tries \
+        "home pod {home}, kill -9: died after {died:.1?}, media again after {recovered:.1?}, {} tries \
          failed, the longest gap {:.1?}",
         calls.count(Event::Failed),
         calls.longest_gap(from)
     );
     let (new, next) = place.home();
-    assert!(new != home && next > generation, "{new} {next}");
+    println!("the session is in generation {next} on {new}");
+    assert!(next > generation, "{next}");
     assert!(recovered < ELSEWHERE, "{recovered:?}");
 }
 
@@ -219,17 +223,23 @@ async fn a_pod_comes(place: &Place<'_>) {
     .await;
     let begun = Instant::now();
     let token = place.token(Role::App, "*");
-    // What is begun is not gone on with, so that the least used stays the same.
+    // Applications come, one after the other.
+    let mut taken = Vec::new();
     until("the new pod is used", async || {
         let what = (Method::GET, "/v1/worker");
         let asker = place.asker();
         let asked = asker.ask(place.address, what, Some(&token)).await;
         let answer = asked.unwrap();
         assert_eq!(answer.status, 101, "{answer:?}");
-        answer.pod == new
+        let here = answer.pod == new;
+        taken.push(answer);
+        here
     })
     .await;
     let took = begun.elapsed();
-    println!("a new media pod has its first worker {took:.1?} after it was seen Ready");
+    println!(
+        "a new media pod has its first worker {took:.1?} after it was seen Ready, of {} that came",
+        taken.len()
+    );
     assert!(took < USED, "{took:?}");
 }

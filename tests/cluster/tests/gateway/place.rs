@@ -166,15 +166,15 @@ impl<'a> Place<'a> {
         self.pods.delete(pod, &now).await.unwrap();
     }
 
-    /// `kill -9` for the gateway in a pod.
-    pub async fn kill(&self, pod: &str) {
+    /// `kill -9` for the program of a pod, by what follows `mafalda` on its command line.
+    pub async fn kill(&self, pod: &str, program: &str) {
         let uid = self.pods.get(pod).await.unwrap().uid().unwrap();
         let names = [uid.clone(), uid.replace('-', "_")];
         let is_it = |id: &i32| {
             let read =
                 |file| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
             let group = read("cgroup");
-            read("cmdline").starts_with("/usr/bin/mafalda\0cluster")
+            read("cmdline").starts_with(&format!("/usr/bin/mafalda\0{program}"))
                 && names.iter().any(|name| group.contains(name))
         };
         let entries = std::fs::read_dir("/proc").unwrap();
