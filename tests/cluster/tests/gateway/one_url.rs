@@ -1,7 +1,8 @@
 //! Unmodified applications with the gateway's URL, and what goes wrong around them.
 
+use crate::ask::Asker;
 use crate::files::root;
-use crate::place::{NAMESPACE, Place, install, until};
+use crate::place::{GATEWAYS, NAMESPACE, Place, install, until};
 use crate::release::Release;
 use hyper::Method;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,11 +10,14 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use mafalda_e2e::{Access, Calls, Event};
 use mafalda_token::Role;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How often a second the application asks its worker something.
 const ASKS: u32 = 20;
+/// An address that is for documentation.
+const BALANCER: &str = "203.0.113.9";
 /// When a session whose home pod is killed is Active elsewhere.
 const ELSEWHERE: Duration = Duration::from_secs(10);
 /// When a new media pod is used, from Ready on.
@@ -51,6 +55,7 @@ fn one_url_leads_to_all_media_pods() {
         assert_eq!(calls.lost() + others.lost(), 0);
         the_home_ends(&place, &calls).await;
         a_pod_comes(&place).await;
+        it_is_called_otherwise(&place).await;
         for calls in [calls, others] {
             let died = calls.count(Event::Died);
             let last = calls.stop().await;
@@ -206,6 +211,7 @@ async fn a_pod_comes(place: &Place<'_>) {
     let before = ready().await;
     let chart = crate::helm::chart();
     let more = format!("cluster.spec.pool.min={}", before.len() + 1);
+    let more = format!("{more},gateway.service.type=LoadBalancer");
     let upgrade = [
         "upgrade",
         "mafalda",
@@ -242,4 +248,57 @@ async fn a_pod_comes(place: &Place<'_>) {
         taken.len()
     );
     assert!(took < USED, "{took:?}");
+}
+
+/// A gateway that gets an address shows a certificate with that address, and goes on.
+async fn it_is_called_otherwise(place: &Place<'_>) {
+    let gateways = place.gateways().await;
+    let restarts = || {
+        let counts = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].clone();
+        let pods = place.release.get(&["pods", "-l", GATEWAYS])["items"].take();
+        pods.as_array()
+            .unwrap()
+            .iter()
+            .map(counts)
+            .collect::<Vec<_>>()
+    };
+    let secret = || {
+        let secret = place.release.get(&["secret", "mafalda-gateway"]);
+        secret["data"]["tls.crt"].to_string()
+    };
+    let (before, old) = (restarts(), secret());
+    let begun = Instant::now();
+    let balanced = json!({"status": {"loadBalancer": {"ingress": [{"ip": BALANCER}]}}}).to_string();
+    let service = [
+        "patch",
+        "service",
+        "mafalda-gateway",
+        "--subresource=status",
+    ];
+    place
+        .release
+        .kubectl(&[&service[..], &["--type=merge", "-p", &balanced]].concat());
+    until("the Secret is written anew", async || secret() != old).await;
+    let written = begun.elapsed();
+    // The kubelet looks at a pod that changes, and at others within a minute or so.
+    place
+        .release
+        .kubectl(&["annotate", "pods", "-l", GATEWAYS, "looked-at=now"]);
+    let asker = Asker {
+        name: BALANCER,
+        ..place.asker()
+    };
+    for at in gateways.values() {
+        until("it shows the new certificate", async || {
+            let asked = asker.ask(*at, (Method::GET, "/readyz"), None).await;
+            asked.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
+    }
+    println!(
+        "another address: a certificate with it after {written:.1?}, shown by all after {:.1?}",
+        begun.elapsed()
+    );
+    assert_eq!(place.gateways().await, gateways);
+    assert_eq!(restarts(), before);
 }

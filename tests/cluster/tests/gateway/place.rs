@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// The namespace.
 pub const NAMESPACE: &str = "gateway";
+/// What selects the gateway's pods.
+pub const GATEWAYS: &str = "app.kubernetes.io/component=gateway";
 /// What the gateway is called in it.
 const NAME: &str = "mafalda-gateway.gateway.svc";
 /// The port of the Service and of the replicas.
@@ -120,25 +122,35 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// The gateway's pods that are not ending, with their addresses.
+    pub async fn gateways(&self) -> BTreeMap<String, IpAddr> {
+        let gateways = ListParams::default().labels(GATEWAYS);
+        let pods = self.pods.list(&gateways).await.unwrap();
+        let lives = pods
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        lives
+            .filter_map(|pod| {
+                let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+                Some((pod.name_any(), ip))
+            })
+            .collect()
+    }
+
     /// The replicas that serve, with the number of connections that each passes on.
     pub async fn replicas(&self) -> BTreeMap<String, u64> {
         let token = self.token(Role::Monitor, "*");
-        let gateways = ListParams::default().labels("app.kubernetes.io/component=gateway");
         let mut found = BTreeMap::new();
-        for pod in self.pods.list(&gateways).await.unwrap() {
-            let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone());
-            let Some(ip) = ip.filter(|_| pod.metadata.deletion_timestamp.is_none()) else {
-                continue;
-            };
+        for (name, ip) in self.gateways().await {
             let what = (Method::GET, "/v1/status");
             let asker = self.asker();
-            let asked = asker.ask(ip.parse().unwrap(), what, Some(&token)).await;
+            let asked = asker.ask(ip, what, Some(&token)).await;
             // One that is not well does not answer.
             if let Ok(answer) = asked
                 && answer.body["ready"] == true
             {
                 let connections = answer.body["connections"].as_u64().unwrap();
-                found.insert(pod.name_any(), connections);
+                found.insert(name, connections);
             }
         }
         found
