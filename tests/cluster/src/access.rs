@@ -6,10 +6,12 @@ use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use mafalda_operator::names::access_secret;
-use std::path::Path;
+use mafalda_operator::names::{SESSION, access_secret};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// The files of a Session's Secret. They change with it, at once; the kubelet takes a minute.
@@ -20,6 +22,12 @@ pub struct Access {
     follower: Option<JoinHandle<()>>,
 }
 
+/// The files of the Secrets of all Sessions of a namespace, each in a folder of its Session's name.
+pub struct AllAccess {
+    folder: TempDir,
+    follower: JoinHandle<()>,
+}
+
 impl Access {
     /// Waits until the Session has its Secret, in a thread of [`crate::Cluster::run`].
     ///
@@ -27,9 +35,18 @@ impl Access {
     /// When no file can be written.
     pub async fn to(client: &Client, namespace: &str, session: &str) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder can be written to");
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let config =
+            watcher::Config::default().fields(&format!("metadata.name={}", access_secret(session)));
         let path = folder.path().to_owned();
-        let follower = follow(secrets, &access_secret(session), &path).await;
+        let written = Arc::new(Notify::new());
+        let follower = follow(client, namespace, config, {
+            let written = Arc::clone(&written);
+            move |secret| {
+                write(&path, secret);
+                written.notify_one();
+            }
+        });
+        written.notified().await;
         Self {
             folder,
             url: None,
@@ -63,24 +80,41 @@ impl Access {
 
     /// A Node.js program of `tests/cluster/media` whose mediasoup worker is the relay, on the Session.
     pub fn node(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new("node");
+        let mut command = node(program, arguments);
         let folder = self.folder.path();
         command
-            .arg(
-                Path::new(env!("CARGO_MANIFEST_DIR"))
-                    .join("media")
-                    .join(program),
-            )
-            .args(arguments)
-            .env("MEDIASOUP_WORKER_BIN", programs().join("mafalda-worker"))
             .env("MAFALDA_TOKEN_FILE", folder.join("token"))
-            .env("MAFALDA_CA", folder.join("ca.crt"))
-            .stdin(Stdio::null());
+            .env("MAFALDA_CA", folder.join("ca.crt"));
         match &self.url {
             Some(url) => command.env("MAFALDA_URL", url),
             None => command.env("MAFALDA_URL_FILE", folder.join("url")),
         };
         command
+    }
+}
+
+impl AllAccess {
+    /// Follows the Secrets, in a thread of [`crate::Cluster::run`].
+    ///
+    /// # Panics
+    /// When no file can be written.
+    pub fn of(client: &Client, namespace: &str) -> Self {
+        let folder = tempfile::tempdir().expect("the temporary folder can be written to");
+        let config = watcher::Config::default().labels(SESSION);
+        let path = folder.path().to_owned();
+        let follower = follow(client, namespace, config, move |secret| {
+            let session = secret.metadata.labels.as_ref();
+            let session = session.and_then(|labels| labels.get(SESSION));
+            let own = path.join(session.expect("those with that label were asked for"));
+            std::fs::create_dir_all(&own).expect("the folder is there until this ends");
+            write(&own, secret);
+        });
+        Self { folder, follower }
+    }
+
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 
@@ -92,31 +126,50 @@ impl Drop for Access {
     }
 }
 
-/// Writes the Secret into the folder when it is there, and again when it changes.
-async fn follow(secrets: Api<Secret>, name: &str, folder: &Path) -> JoinHandle<()> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+impl Drop for AllAccess {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+/// A Node.js program of `tests/cluster/media` whose mediasoup worker is the relay.
+pub fn node(program: &str, arguments: &[&str]) -> Command {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/media"));
+    let mut command = Command::new("node");
+    command
+        .arg(folder.join(program))
+        .args(arguments)
+        .env("MEDIASOUP_WORKER_BIN", programs().join("mafalda-worker"))
+        .stdin(Stdio::null());
+    command
+}
+
+/// Calls back with each Secret that is there, and again when it changes.
+fn follow(
+    client: &Client,
+    namespace: &str,
+    config: watcher::Config,
+    mut on_secret: impl FnMut(Secret) + Send + 'static,
+) -> JoinHandle<()> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let changes = watcher(secrets, config).default_backoff().applied_objects();
     let mut changes = changes
         .inspect_err(|error| eprintln!("the watch of a Secret goes on after: {error}"))
         .boxed();
-    let folder = folder.to_owned();
-    let (first, written) = tokio::sync::oneshot::channel();
-    let mut first = Some(first);
-    let task = tokio::spawn(async move {
+    tokio::spawn(async move {
         while let Some(change) = changes.next().await {
-            let Ok(secret) = change else { continue };
-            for (key, value) in secret.data.unwrap_or_default() {
-                // No reader sees half of it, as with the kubelet.
-                let (new, file) = (folder.join(".new"), folder.join(key));
-                std::fs::write(&new, value.0).expect("the folder is there until this ends");
-                std::fs::rename(new, file).expect("the folder is there until this ends");
-            }
-            if let Some(first) = first.take() {
-                // Nobody waits any more when the test is over.
-                let _ = first.send(());
+            if let Ok(secret) = change {
+                on_secret(secret);
             }
         }
-    });
-    written.await.expect("the watch goes on");
-    task
+    })
+}
+
+/// No reader sees half of a file, as with the kubelet.
+fn write(folder: &Path, secret: Secret) {
+    for (key, value) in secret.data.unwrap_or_default() {
+        let (new, file) = (folder.join(".new"), folder.join(key));
+        std::fs::write(&new, value.0).expect("the folder is there until this ends");
+        std::fs::rename(new, file).expect("the folder is there until this ends");
+    }
 }

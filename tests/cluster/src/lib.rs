@@ -8,9 +8,10 @@ mod access;
 mod calls;
 mod cluster;
 mod operator;
+pub mod pod;
 pub mod simulated;
 
-pub use access::Access;
+pub use access::{Access, AllAccess, node};
 pub use calls::{Calls, Event, Line};
 pub use cluster::{Cluster, Error};
 pub use mafalda_operator::crd::apply as apply_crds;

@@ -17,18 +17,21 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The Lease that the operator's replicas agree by.
 pub const LEASE: &str = "mafalda-operator";
 
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let cluster = Cluster::start(2).unwrap();
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| prepare(2));
+
+/// Tests have the cluster for themselves, one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A cluster of so many nodes with all that media pods and operators need.
+pub fn prepare(nodes: u32) -> Cluster {
+    let cluster = Cluster::start(nodes).unwrap();
     load_media_pod(&cluster).unwrap();
     cluster
         .run(async |client| apply_crds(&client).await)
         .unwrap()
         .unwrap();
     cluster
-});
-
-/// Tests have the cluster for themselves, one after the other.
-static TURN: Mutex<()> = Mutex::new(());
+}
 
 /// What a test has: a namespace of its own, with a MafaldaCluster `talk` in it.
 pub struct World {
@@ -50,8 +53,18 @@ pub fn with_operator(name: &str, spec: Value, test: impl AsyncFnOnce(&World) + S
 
 /// Runs a test that starts operators itself.
 pub fn on_cluster(name: &str, spec: Value, test: impl AsyncFnOnce(&World) + Send) {
+    on(&CLUSTER, name, spec, test);
+}
+
+/// As [`on_cluster`], on a cluster that was made by [`prepare`].
+pub fn on(
+    cluster: &'static LazyLock<Cluster>,
+    name: &str,
+    spec: Value,
+    test: impl AsyncFnOnce(&World) + Send,
+) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let cluster = &*CLUSTER;
+    let cluster = &**cluster;
     let whole = async |client: Client| {
         let world = World::new(client, cluster, name, spec).await;
         test(&world).await;

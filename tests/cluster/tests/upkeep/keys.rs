@@ -1,22 +1,16 @@
 //! A cluster's Secrets, and questions to a media pod with any token.
 
 use crate::world::World;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use mafalda_operator::names::{API_PORT, RENEW_AT};
+use mafalda_e2e::pod::connect;
+use mafalda_operator::names::RENEW_AT;
 use mafalda_operator::pod_api::Access;
-use mafalda_operator::pod_api::access::server_name;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
@@ -68,12 +62,6 @@ pub async fn addresses(world: &World) -> Vec<IpAddr> {
     pods.iter().filter_map(address).collect()
 }
 
-async fn connect(pod: IpAddr, access: &Access) -> std::io::Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect((pod, API_PORT)).await?;
-    let tls = TlsConnector::from(access.tls());
-    tls.connect(server_name(), tcp).await
-}
-
 /// Whether a pod shows that certificate (PEM), to who trusts that cluster's authorities.
 pub async fn shows(pod: IpAddr, access: &Access, certificate: &str) -> bool {
     let Ok(tls) = connect(pod, access).await else {
@@ -96,25 +84,9 @@ pub async fn ask(
     token: Option<&str>,
     body: Value,
 ) -> std::io::Result<(u16, String)> {
-    let tls = connect(pod, access).await?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await;
-    let (mut sender, connection) = handshake.map_err(std::io::Error::other)?;
-    tokio::spawn(connection);
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "pod.mafalda")
-        .header("content-type", "application/json");
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    let request = request.body(Full::<Bytes>::from(body.to_string())).unwrap();
-    let response = sender.send_request(request).await;
-    let response = response.map_err(std::io::Error::other)?;
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await;
-    let body = body.map_err(std::io::Error::other)?.to_bytes();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let asked = mafalda_e2e::pod::ask(pod, access, method, path, bearer.as_deref(), body);
+    let (status, body) = asked.await?;
     let code = body["error"]["code"].as_str().unwrap_or_default();
     Ok((status, code.to_owned()))
 }
