@@ -43,6 +43,10 @@ pub struct Arguments {
         conflicts_with = "signing_key"
     )]
     token: Option<String>,
+    /// A file with such a token, read each time: somebody renews it. With --kubernetes a token of role
+    /// monitor is enough.
+    #[arg(long, env = "MAFALDA_TOKEN_FILE", conflicts_with = "signing_key")]
+    token_file: Option<PathBuf>,
     /// The private key (PEM) with which the gateway signs such tokens itself, good for an hour.
     #[arg(long)]
     signing_key: Option<PathBuf>,
@@ -123,17 +127,17 @@ impl Arguments {
         let verifier = match &self.token_key {
             None => None,
             Some(path) => {
-                let key = read("--token-key", path)?;
-                let verifier = Verifier::new(&key, &self.cluster);
+                let verifier = Verifier::of_file(path.clone(), &self.cluster);
                 let wrong = |error| format!("--token-key {}: {error}", path.display());
                 Some(verifier.map_err(wrong)?)
             }
         };
         let kubernetes = self.source.is_kubernetes();
         let token = self.token.as_ref().filter(|token| !token.is_empty());
-        let own = match (token, &self.signing_key) {
-            (Some(token), _) => OwnToken::Given(token.clone()),
-            (None, Some(path)) => OwnToken::Signed {
+        let own = match (&self.token_file, token, &self.signing_key) {
+            (Some(path), _, _) => OwnToken::File(path.clone()),
+            (None, Some(token), _) => OwnToken::Given(token.clone()),
+            (None, None, Some(path)) => OwnToken::Signed {
                 key: String::from_utf8(read("--signing-key", path)?)?,
                 cluster: self.cluster.clone(),
                 // With Kubernetes the operator tells nodes what they must know.
@@ -142,7 +146,7 @@ impl Arguments {
                     false => Role::Operator,
                 },
             },
-            (None, None) => OwnToken::None,
+            (None, None, None) => OwnToken::None,
         };
         let config = Config {
             listen: self.listen,

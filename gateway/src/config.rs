@@ -2,7 +2,7 @@
 
 use crate::nodes::Policy;
 use mafalda_media_pod::Tls;
-use mafalda_token::{Claims, KeyError, Limits, Role, Verifier, expiry, sign};
+use mafalda_token::{Claims, Limits, Role, Verifier, expiry, sign};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How long a token is good that the gateway signs for itself.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+/// How long it is used.
+const TOKEN_USE: Duration = Duration::from_secs(1800);
 
 /// The settings of a gateway.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub enum OwnToken {
     None,
     /// A token that somebody gave it.
     Given(String),
+    /// A file with a token that somebody writes anew before it ends.
+    File(PathBuf),
     /// Tokens that it signs for itself.
     Signed {
         /// The private key (PKCS#8 in PEM).
@@ -76,6 +80,7 @@ impl fmt::Debug for OwnToken {
         formatter.write_str(match self {
             Self::None => "None",
             Self::Given(_) => "Given",
+            Self::File(_) => "File",
             Self::Signed { .. } => "Signed",
         })
     }
@@ -85,11 +90,18 @@ impl OwnToken {
     /// The value of the header `authorization`, if there is one.
     ///
     /// # Errors
-    /// The key signs nothing.
-    pub fn bearer(&self) -> Result<Option<String>, KeyError> {
-        match self {
-            Self::None => Ok(None),
-            Self::Given(token) => Ok(Some(format!("Bearer {token}"))),
+    /// The key signs nothing, or the file cannot be read.
+    pub fn bearer(&self) -> Result<Option<String>, ConfigError> {
+        let token = match self {
+            Self::None => return Ok(None),
+            Self::Given(token) => token.clone(),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Flag {
+                    flag: "--token-file",
+                    reason: format!("{}: {error}", path.display()),
+                })?;
+                text.trim().to_owned()
+            }
             Self::Signed { key, cluster, role } => {
                 let claims = Claims {
                     aud: cluster.clone(),
@@ -99,8 +111,21 @@ impl OwnToken {
                     limits: Limits::default(),
                     exp: expiry(TOKEN_LIFE),
                 };
-                Ok(Some(format!("Bearer {}", sign(key.as_bytes(), &claims)?)))
+                sign(key.as_bytes(), &claims).map_err(|error| ConfigError::Flag {
+                    flag: "--signing-key",
+                    reason: error.to_string(),
+                })?
             }
+        };
+        Ok(Some(format!("Bearer {token}")))
+    }
+
+    /// How long what [`OwnToken::bearer`] said may be used before it is asked again.
+    pub(crate) fn lasts(&self) -> Duration {
+        match self {
+            // It may be another one at any time.
+            Self::File(_) => Duration::ZERO,
+            Self::None | Self::Given(_) | Self::Signed { .. } => TOKEN_USE,
         }
     }
 }
@@ -120,12 +145,26 @@ impl Config {
                 reason: "at least 1".to_owned(),
             });
         }
-        self.own
-            .bearer()
-            .map(drop)
-            .map_err(|error| ConfigError::Flag {
-                flag: "--signing-key",
-                reason: error.to_string(),
-            })
+        self.own.bearer().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects a gateway from a token that has ended: it shows what the file has now.
+    #[test]
+    fn a_token_of_a_file_is_the_one_of_now() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let own = OwnToken::File(file.path().to_owned());
+        for token in ["one", "two"] {
+            std::fs::write(file.path(), format!("{token}\n")).unwrap();
+            assert_eq!(own.bearer().unwrap(), Some(format!("Bearer {token}")));
+        }
+        assert_eq!(own.lasts(), Duration::ZERO);
+        drop(file);
+        let error = own.bearer().unwrap_err().to_string();
+        assert!(error.contains("--token-file"), "{error}");
     }
 }

@@ -34,8 +34,6 @@ pub const MAX_ANSWER: usize = 64 * 1024;
 const OFTEN: Duration = Duration::from_secs(10);
 /// How long a peer may leave bytes unacknowledged, in milliseconds: it is gone.
 const USER_TIMEOUT: u32 = 30_000;
-/// A token of its own is used for so long.
-const TOKEN_USE: Duration = Duration::from_secs(1800);
 
 /// A connection's two ways.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -197,15 +195,22 @@ impl Dialer {
     pub fn bearer(&self) -> Option<HeaderValue> {
         let mut bearer = self.bearer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((value, made)) = &*bearer
-            && made.elapsed() < TOKEN_USE
+            && made.elapsed() < self.own.lasts()
         {
             return Some(value.clone());
         }
-        // The key was tried when the settings were checked.
-        let value = self.own.bearer().ok().flatten()?;
-        let value = HeaderValue::from_str(&value).ok()?;
-        *bearer = Some((value.clone(), Instant::now()));
-        Some(value)
+        match self.own.bearer() {
+            Ok(value) => {
+                let value = HeaderValue::from_str(&value?).ok()?;
+                *bearer = Some((value.clone(), Instant::now()));
+                Some(value)
+            }
+            // It was tried when the settings were checked; perhaps the file is just being written.
+            Err(error) => {
+                tracing::warn!(%error, "the token of before is used");
+                bearer.as_ref().map(|(value, _)| value.clone())
+            }
+        }
     }
 
     /// Asks a node for something for the gateway itself.

@@ -101,7 +101,7 @@ async fn decide(
             check(&gateway, headers, &needs)?;
             let passage = Passage::new(gateway, request, permit).await?;
             match resumes {
-                true => passage.reach_its_pod().await,
+                true => passage.reach_its_pod(None).await,
                 false => passage.reach_any().await,
             }
         }
@@ -127,7 +127,8 @@ async fn decide(
             let passage = Passage::new(gateway.clone(), request, permit).await?;
             if passage.resumes() {
                 // It may be that the session has moved, and the pod knows best.
-                return passage.reach_its_pod().await;
+                let home = gateway.state().home(&name);
+                return passage.reach_its_pod(home).await;
             }
             let home = home(&gateway, &name).await?;
             match passage.generation() {
@@ -135,7 +136,7 @@ async fn decide(
                     gateway.metrics().count_refusal("otherGeneration");
                     Ok(placing::other_generation(asked, &home))
                 }
-                _ => passage.reach_home(&home.pod).await,
+                _ => passage.reach_session(&name, home).await,
             }
         }
         Route::OtherMethod => Err(refusal("badRequest", "this path wants another method")),

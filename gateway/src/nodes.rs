@@ -259,6 +259,11 @@ impl Nodes {
         listed.or_else(gone).cloned()
     }
 
+    /// Whether a node was listed a while ago and is not any more.
+    pub fn is_gone(&self, name: &PodName) -> bool {
+        self.gone.contains_key(name)
+    }
+
     /// Notes a session that was just placed: who asks for it next must not wait for the node's own word.
     pub fn begin_session(&mut self, name: &PodName, session: Session) {
         let node = self.nodes.get_mut(name);
@@ -464,12 +469,14 @@ pub(crate) mod tests {
         nodes.set(listed(&["a", "c"]), at(0));
         assert_eq!(rank(&nodes, 0), ["a"]);
         let b = || "b".into();
+        assert!(nodes.is_gone(&b()));
         assert_eq!(nodes.address(&b()).unwrap().to_string(), "ws://b:4400");
         let mut moved = listed(&["a"]);
         moved[0].address.port = 1;
         nodes.set(moved, at(700));
         assert!(rank(&nodes, 0).is_empty(), "it is another one");
         assert_eq!(nodes.address(&b()), None, "long gone");
+        assert!(!nodes.is_gone(&b()) && !nodes.is_gone(&"a".into()));
         assert_eq!(nodes.address(&"a".into()).unwrap().port, 1);
     }
 

@@ -7,6 +7,7 @@ use crate::gateway::{Gateway, LEARN};
 use crate::http::{Body, full};
 use crate::nodes::{Address, State};
 use crate::refusal::refusal;
+use crate::sessions::Home;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -20,10 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Codes of a node's refusal after which another node may take a worker.
 const TRY_NEXT: [&str; 3] = ["draining", "tooManyWorkers", "tooManyConnections"];
+
+/// How long a client waits for a session whose home is gone to be placed anew: a relay does not wait
+/// longer than 10 s for its answer.
+const ELSEWHERE: Duration = Duration::from_secs(6);
 
 /// How long a client may take for a request's body.
 const BODY: Duration = Duration::from_secs(10);
@@ -195,9 +200,48 @@ impl Passage {
         }
     }
 
+    /// Gives it to the node that a session is at home on. If that is gone, it waits for a moment until
+    /// Kubernetes' operator has placed the session anew.
+    pub async fn reach_session(
+        self,
+        session: &str,
+        mut home: Home,
+    ) -> Result<Response<Body>, RefusalBody> {
+        let until = Instant::now() + ELSEWHERE;
+        loop {
+            let error = match self.try_node(&home.pod).await {
+                Ok(Answer::Final(response)) => return Ok(self.finish(&home.pod, response, None)),
+                Ok(Answer::Next(response)) => return Ok(response.map(full)),
+                Err(error) => error,
+            };
+            // Who names a generation wants no other.
+            if !self.gateway.config().kubernetes || self.generation().is_some() {
+                return Err(unreachable(&home.pod, &error));
+            }
+            let other = timeout_at(until, self.home_other_than(session, &home)).await;
+            home = match other {
+                Ok(Some(other)) => other,
+                Ok(None) | Err(_) => return Err(unreachable(&home.pod, &error)),
+            };
+        }
+    }
+
+    /// Resolves when a session has another home.
+    async fn home_other_than(&self, session: &str, home: &Home) -> Option<Home> {
+        let mut news = self.gateway.news();
+        loop {
+            news.mark_unchanged();
+            let now = self.gateway.state().home(session);
+            if let Some(now) = now.filter(|now| now != home) {
+                return Some(now);
+            }
+            news.changed().await.ok()?;
+        }
+    }
+
     /// Gives it to the node that has the connection which is resumed: the one that the client was told of,
-    /// else whichever knows it.
-    pub async fn reach_its_pod(self) -> Result<Response<Body>, RefusalBody> {
+    /// else whichever knows it. `home` is where its session is at home, if it has one.
+    pub async fn reach_its_pod(self, home: Option<Home>) -> Result<Response<Body>, RefusalBody> {
         let told = self.header(mafalda::POD).map(PodName::from);
         if let Some(node) = told
             && self.gateway.state().nodes.address(&node).is_some()
@@ -205,7 +249,15 @@ impl Passage {
             let response = match self.try_node(&node).await {
                 Ok(Answer::Final(response)) => self.resumed(&node, response),
                 Ok(Answer::Next(response)) => response.map(full),
-                Err(error) => return Err(unreachable(&node, &error)),
+                Err(error) => {
+                    return Err(match self.is_lost(&node, home.as_ref()) {
+                        true => refusal(
+                            "unknownConnection",
+                            format!("node {node} is gone, and what it had is lost"),
+                        ),
+                        false => unreachable(&node, &error),
+                    });
+                }
             };
             return Ok(response);
         }
@@ -244,6 +296,14 @@ impl Passage {
                 "no node has such a connection: its time is over, or its pod is gone",
             ),
         })
+    }
+
+    /// Whether who places sessions and pods has given up a node that does not answer, or the session
+    /// that was there. A list that somebody writes does not say that.
+    fn is_lost(&self, node: &PodName, home: Option<&Home>) -> bool {
+        self.gateway.config().kubernetes
+            && (self.gateway.state().nodes.is_gone(node)
+                || home.is_some_and(|home| home.pod != *node))
     }
 
     fn resumed(self, node: &PodName, response: Response<Incoming>) -> Response<Body> {

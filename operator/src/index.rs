@@ -89,7 +89,7 @@ impl Index {
         self.pods.state_filter(|pod| is_of(pod, namespace, cluster))
     }
 
-    /// The Services of a cluster's pods.
+    /// The Services of a cluster: its pods' and its gateway's.
     pub fn services_of(&self, namespace: &str, cluster: &str) -> Vec<Arc<Service>> {
         self.services
             .state_filter(|service| is_of(service, namespace, cluster))

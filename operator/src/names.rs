@@ -30,6 +30,9 @@ pub const SECRETS: &str = "mafalda.dev/secrets";
 /// Annotation of a Secret that is made anew: from when on, in seconds since 1970.
 pub const RENEW_AT: &str = "mafalda.dev/renew-at";
 
+/// Annotation of a gateway's Secret: which names, keys and authorities it was made from, as a digest.
+pub const MADE_FROM: &str = "mafalda.dev/made-from";
+
 /// The port of a media pod's HTTP API.
 pub const API_PORT: u16 = 4400;
 /// The name in every media pod's certificate.
@@ -48,6 +51,11 @@ pub fn authority_secret(cluster: &str) -> String {
 /// The Secret with the certificate that the cluster's media pods show.
 pub fn certificate_secret(cluster: &str) -> String {
     format!("{cluster}-pod-tls")
+}
+
+/// The Secret with all that the cluster's gateway shows, and whom it trusts.
+pub fn gateway_secret(cluster: &str) -> String {
+    format!("{cluster}-gateway")
 }
 
 /// The ConfigMap with a media pod's announced address.

@@ -102,6 +102,10 @@ impl Timing {
 /// How long a handshake on a new socket may take.
 const ATTACH: Duration = Duration::from_secs(5);
 
+/// How long the next socket is tried for once the application wants its worker's end: the peer ends it
+/// too, after the grace time.
+const LEAVE: Duration = Duration::from_secs(3);
+
 /// How long the peer may take to acknowledge the last frame while it has a socket.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -272,7 +276,12 @@ impl<D: Dial> Driver<'_, D> {
             let more = self.settling.is_none();
             match self.wake(source, sink, more, flushing, &mut ticks).await {
                 Wake::Outgoing(frame) => match frame? {
-                    Some(frame) => self.send(frame.encode()),
+                    Some(frame) => {
+                        if frame.is_leave() {
+                            self.leave();
+                        }
+                        self.send(frame.encode());
+                    }
                     None => self.settling = Some(Instant::now()),
                 },
                 Wake::HandedOn(exit) => {
@@ -354,6 +363,15 @@ impl<D: Dial> Driver<'_, D> {
             _ = when(connected, ticks.tick()) => Wake::Tick,
             () = when(!connected, sleep(grace_left)) => Wake::GraceOver,
         }
+    }
+
+    /// The application is leaving: it is not to wait for a peer that is away.
+    fn leave(&mut self) {
+        let away = match self.wire {
+            Some(_) => Duration::ZERO,
+            None => self.detached_at.elapsed(),
+        };
+        self.timing.grace = self.timing.grace.min(away + LEAVE);
     }
 
     fn send(&mut self, frame: Bytes) {

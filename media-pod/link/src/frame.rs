@@ -62,6 +62,11 @@ fn marked(mark: u32, body: &[u8]) -> Bytes {
 }
 
 impl Frame {
+    /// Whether an application that says this wants its worker's end.
+    pub(crate) fn is_leave(&self) -> bool {
+        matches!(self, Self::Signal(_) | Self::RequestsEnd)
+    }
+
     /// The frame as it goes over the wire. A channel frame is not copied.
     pub fn encode(self) -> Bytes {
         match self {

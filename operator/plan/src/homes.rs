@@ -59,6 +59,13 @@ pub(crate) fn adopt(world: &mut World<'_>) {
 
 /// Gives sessions whose pod is not well any more a next generation elsewhere. Whether there were any.
 pub(crate) fn recover(world: &mut World<'_>) -> bool {
+    // Pods that lent to those are free for others, and for them.
+    for index in 0..world.seats.len() {
+        let has_lenders = !world.seats[index].session.lenders.is_empty();
+        if has_lenders && matches!(leaves(world, index), Some((_, true))) {
+            world.forget_lenders(index);
+        }
+    }
     let mut moved = false;
     for index in 0..world.seats.len() {
         let Some((reason, must)) = leaves(world, index) else {
@@ -67,9 +74,6 @@ pub(crate) fn recover(world: &mut World<'_>) -> bool {
         let seat = &world.seats[index];
         let (session, generation) = (seat.session, seat.generation.next());
         let Some(home) = &session.home else { continue };
-        if must {
-            world.forget_lenders(index);
-        }
         // The pod that has to be left is in no state to be chosen, but for the one that lost it.
         match choose(
             &Request::home_of(session, world.cluster.pod_capacity()),

@@ -15,7 +15,7 @@ use crate::observe::Look;
 use crate::pod_api::client::{Error as PodError, UNAUTHORIZED};
 use crate::pod_api::listen::listen;
 use crate::pod_api::{Access, Client as Pods, Hearing};
-use crate::secrets::{Kept, keep};
+use crate::secrets::{Kept, gateway, keep};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Client, ResourceExt};
 use mafalda_plan::{Action, Observed, Session, SessionName, Step, Timing, plan};
@@ -73,6 +73,7 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         kept: None,
         keeping: None,
         kept_at: Instant::now(),
+        gateway: Vec::new(),
         trouble: None,
         measured: Duration::ZERO,
         performer: None,
@@ -108,6 +109,8 @@ struct Actor {
     /// Who looks at the Secrets.
     keeping: Option<JoinHandle<Result<Kept, String>>>,
     kept_at: Instant,
+    /// The names of the cluster's gateway that they were looked at with.
+    gateway: Vec<String>,
     /// What is wrong with them.
     trouble: Option<String>,
     /// When utilization was written last.
@@ -175,13 +178,18 @@ impl Actor {
             Some(_) => self.shared.secrets.min(LONGEST),
             None => self.shared.secrets,
         };
-        let due = self.kept.is_none() || self.kept_at.elapsed() >= every;
+        let services = self.shared.index.services_of(&self.namespace, &self.name);
+        let gateway = gateway::names(services.iter().map(AsRef::as_ref));
+        // A gateway that was called otherwise is not to wait for its certificate.
+        let renamed = gateway != self.gateway;
+        let due = self.kept.is_none() || renamed || self.kept_at.elapsed() >= every;
         if self.keeping.is_none() && due {
             let (client, cluster) = (self.shared.client.clone(), cluster.clone());
             let now = self.shared.clock.now();
             self.kept_at = Instant::now();
+            self.gateway.clone_from(&gateway);
             self.keeping = Some(tokio::spawn(async move {
-                let kept = keep(&client, &cluster, now).await;
+                let kept = keep(&client, &cluster, &gateway, now).await;
                 let kept = kept.map_err(|error| error.to_string())?;
                 let budget = apply_disruption_budget(&client, &cluster).await;
                 budget.map_err(|error| error.to_string())?;

@@ -1,6 +1,5 @@
-//! The cluster's own authority, and the certificate that its media pods show.
+//! The cluster's own authority, and the certificates that its media pods and its gateway show.
 
-use crate::names::SERVER_NAME;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -11,7 +10,7 @@ use time::OffsetDateTime;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an authority is trusted.
 const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
-/// How long a pods' certificate is good.
+/// How long a server's certificate is good.
 const CERTIFICATE_LIFE: Duration = DAY.saturating_mul(90);
 /// Clocks of hosts that are behind still take a new certificate.
 const BEHIND: Duration = Duration::from_secs(60 * 60);
@@ -39,19 +38,27 @@ pub fn authority(cluster: &str, now: Duration) -> Result<Pair, rcgen::Error> {
     })
 }
 
-/// A new certificate for the pods of a cluster, signed by its authority's key.
+/// A new certificate for servers of a cluster, signed by its authority's key. It is called by the first
+/// of the names; those that are addresses are written as such.
 ///
 /// # Errors
-/// When the authority's key is none.
-pub fn of_pods(cluster: &str, authority_key: &str, now: Duration) -> Result<Pair, rcgen::Error> {
+/// When the authority's key is none, or a name cannot be one.
+pub fn server(
+    cluster: &str,
+    authority_key: &str,
+    names: &[String],
+    now: Duration,
+) -> Result<Pair, rcgen::Error> {
     let issuer = Issuer::new(
         authority_parameters(cluster, now)?,
         KeyPair::from_pem(authority_key)?,
     );
-    let mut parameters = CertificateParams::new([SERVER_NAME.to_owned()])?;
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, SERVER_NAME);
+    let mut parameters = CertificateParams::new(names)?;
+    if let Some(first) = names.first() {
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, first.as_str());
+    }
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
@@ -90,6 +97,7 @@ fn date(time: Duration) -> OffsetDateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::SERVER_NAME;
     use crate::pod_api::access::server_name;
     use std::sync::Arc;
     use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -121,7 +129,7 @@ mod tests {
         let (ours, theirs) = (authority("a", now).unwrap(), authority("a", now).unwrap());
         let later = now + DAY * 1000;
         for at in [now, later] {
-            let pair = of_pods("a", &ours.key, at).unwrap();
+            let pair = server("a", &ours.key, &[SERVER_NAME.to_owned()], at).unwrap();
             verify(&ours.certificate, &pair.certificate, at).unwrap();
             verify(&ours.certificate, &pair.certificate, pair.renew_at).unwrap();
             let over = at + CERTIFICATE_LIFE + DAY;

@@ -1,10 +1,14 @@
 //! The Secrets of a cluster: made when they are absent, renewed before they end.
 
-use super::certificates::{self, Pair};
+use super::certificates;
+use super::gateway;
 use super::rotation::{self, Fresh, Keys, Pace, blocks};
 use crate::crd::MafaldaCluster;
 use crate::media_pod::manifest::token_secret;
-use crate::names::{CLUSTER, FIELD_MANAGER, RENEW_AT, authority_secret, certificate_secret};
+use crate::names::{
+    CLUSTER, FIELD_MANAGER, MADE_FROM, RENEW_AT, SERVER_NAME, authority_secret, certificate_secret,
+    gateway_secret,
+};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -57,10 +61,7 @@ pub struct Kept {
 impl Kept {
     /// What pods read of it, as a word: another one when that has changed.
     pub fn digest(&self) -> String {
-        let text = [self.token_keys.as_str(), &self.certificate].concat();
-        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        let bytes = &digest.as_ref()[..5];
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        digest(&[&self.token_keys, &self.certificate])
     }
 
     /// Whether who has the other's token and authorities is as well off.
@@ -69,11 +70,24 @@ impl Kept {
     }
 }
 
-/// Sees to it that a cluster has its Secrets, and takes the steps that are due.
+/// Some texts as a word: another one when one of them has changed.
+fn digest(texts: &[&str]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, texts.concat().as_bytes());
+    let bytes = &digest.as_ref()[..5];
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sees to it that a cluster has its Secrets, and takes the steps that are due. `gateway` is what its
+/// gateway is called; without a name it has none.
 ///
 /// # Errors
 /// When one can be neither read nor made.
-pub async fn keep(client: &Client, cluster: &MafaldaCluster, now: Duration) -> Result<Kept, Error> {
+pub async fn keep(
+    client: &Client,
+    cluster: &MafaldaCluster,
+    gateway: &[String],
+    now: Duration,
+) -> Result<Kept, Error> {
     let keeper = Keeper {
         api: Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default()),
         cluster,
@@ -82,6 +96,9 @@ pub async fn keep(client: &Client, cluster: &MafaldaCluster, now: Duration) -> R
     let tokens = keeper.keys(&token_secret(cluster), &TOKEN_KEYS).await?;
     let name = authority_secret(&cluster.name_any());
     let authorities = keeper.keys(&name, &AUTHORITY_KEYS).await?;
+    if !gateway.is_empty() {
+        keeper.gateway(gateway, &tokens, &authorities).await?;
+    }
     Ok(Kept {
         certificate: keeper.certificate(&authorities).await?,
         token_keys: tokens.trusted(),
@@ -181,10 +198,50 @@ impl Keeper<'_> {
             return text(&secret, &name, "tls.crt");
         }
         let cluster = self.cluster.name_any();
-        let pair = certificates::of_pods(&cluster, &authorities.private, self.now)?;
+        let names = [SERVER_NAME.to_owned()];
+        let pair = certificates::server(&cluster, &authorities.private, &names, self.now)?;
         tracing::info!(secret = name, "a new certificate for the pods");
-        self.write(&name, &pair, &trusted).await?;
+        let data = json!({
+            "tls.crt": pair.certificate,
+            "tls.key": pair.key,
+            "ca.crt": trusted,
+        });
+        let secret = self.manifest(&name, "kubernetes.io/tls", &data, pair.renew_at);
+        self.apply(&name, secret).await?;
         Ok(pair.certificate)
+    }
+
+    /// What the gateway has: never a key that signs for others.
+    async fn gateway(
+        &self,
+        names: &[String],
+        tokens: &Keys,
+        authorities: &Keys,
+    ) -> Result<(), Error> {
+        let cluster = self.cluster.name_any();
+        let name = gateway_secret(&cluster);
+        let (keys, trusted) = (tokens.trusted(), authorities.trusted());
+        let made_from = digest(&[&names.join(" "), &keys, &trusted]);
+        if let Some(secret) = self.read(&name).await?
+            && renew_at(&secret).is_some_and(|renew_at| renew_at > self.now)
+            && secret.annotations().get(MADE_FROM) == Some(&made_from)
+        {
+            return Ok(());
+        }
+        let pair = certificates::server(&cluster, &authorities.private, names, self.now)?;
+        let token = gateway::token(&cluster, &tokens.private, self.now)?;
+        tracing::info!(secret = name, "a new token and certificate for the gateway");
+        let data = json!({
+            "token": token,
+            "public.pem": keys,
+            "ca.crt": trusted,
+            "tls.crt": pair.certificate,
+            "tls.key": pair.key,
+        });
+        let renew_at = pair.renew_at.min(self.now + gateway::TOKEN_LIFE / 2);
+        let mut secret = self.manifest(&name, "Opaque", &data, renew_at);
+        secret["metadata"]["annotations"][MADE_FROM] = made_from.into();
+        self.apply(&name, secret).await
     }
 
     async fn read(&self, name: &str) -> Result<Option<Secret>, Error> {
@@ -247,13 +304,7 @@ impl Keeper<'_> {
         patched.map(drop).map_err(|error| api(name, error))
     }
 
-    async fn write(&self, name: &str, pair: &Pair, trusted: &str) -> Result<(), Error> {
-        let data = json!({
-            "tls.crt": pair.certificate,
-            "tls.key": pair.key,
-            "ca.crt": trusted,
-        });
-        let secret = self.manifest(name, "kubernetes.io/tls", &data, pair.renew_at);
+    async fn apply(&self, name: &str, secret: Value) -> Result<(), Error> {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let applied = self
             .api

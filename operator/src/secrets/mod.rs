@@ -1,6 +1,7 @@
 //! Keys and certificates of a cluster, which the operator makes and renews.
 
 pub mod certificates;
+pub mod gateway;
 mod keep;
 pub mod rotation;
 

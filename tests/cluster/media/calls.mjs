@@ -1,4 +1,4 @@
-// calls.mjs [CALLS] [CONSUMERS]: an ordinary mediasoup application that holds calls, and the people in
+// calls.mjs [CALLS] [CONSUMERS] [ASKS]: an ordinary mediasoup application that holds calls, and the people in
 // them: 50 packets a second go into each call and must come out of it to each of its consumers, so that
 // it can tell what was lost and for how long. The worker is what MEDIASOUP_WORKER_BIN names, as for any
 // application; when it dies, it does what any application does: a worker anew, and everything on it.
@@ -10,6 +10,8 @@
 //   media flows in every call again · `ended` the last line
 // sent: packets for each consumer, from the first on that came through; received: that arrived;
 // lost: that did not within a second; gapMs: the longest that a consumer got nothing, since the last line.
+// With ASKS it asks its worker something that many times a second, and there is waitedMs: the longest that
+// an answer took, since the last line.
 import { setTimeout as delay } from 'node:timers/promises';
 import * as mediasoup from 'mediasoup';
 import { mediaCodecs } from '../../lib/rtp.js';
@@ -21,7 +23,7 @@ const RETRY = 200;
 /** How long the last packets may take, milliseconds. */
 const LAST = 1000;
 
-const [calls = 1, consumers = 1] = process.argv.slice(2).map(Number);
+const [calls = 1, consumers = 1, asks = 0] = process.argv.slice(2).map(Number);
 let stopping = false;
 const stop = new Promise((resolve) => {
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, resolve);
@@ -35,13 +37,23 @@ const all = await Promise.all(
   Array.from({ length: calls }, (_, index) => Call.open(index + 1, consumers)),
 );
 
+let waitedMs = 0;
+async function ask() {
+  const begun = performance.now();
+  // A worker that has died has no answer.
+  const answered = await worker?.getResourceUsage().catch(() => {});
+  if (answered) waitedMs = Math.max(waitedMs, Math.round(performance.now() - begun));
+}
+
 /** @param {string} event @param {object} [more] */
 function tell(event, more) {
   const numbers = all.flatMap((call) => call.numbers());
   const sum = (name) => numbers.reduce((total, { [name]: number }) => total + number, 0);
   const gapMs = Math.round(Math.max(0, ...numbers.map(({ gap }) => gap)));
   const line = { t: Date.now(), event, sent: sum('sent'), received: sum('received') };
-  console.log(JSON.stringify({ ...line, lost: sum('lost'), gapMs, ...more }));
+  const waited = asks ? { waitedMs } : {};
+  waitedMs = 0;
+  console.log(JSON.stringify({ ...line, lost: sum('lost'), gapMs, ...waited, ...more }));
 }
 
 /** Everything anew on a worker; done when media flows in every call. */
@@ -51,6 +63,7 @@ async function join(worker) {
 }
 
 const sending = setInterval(() => all.forEach((call) => call.send()), 1000 / PACKETS_A_SECOND);
+const asking = asks ? setInterval(ask, 1000 / asks) : undefined;
 const telling = setInterval(() => tell('stats'), 1000);
 /** @type {mediasoup.types.Worker | undefined} */
 let worker;
@@ -77,6 +90,7 @@ while (!stopping) {
   }
 }
 clearInterval(sending);
+clearInterval(asking);
 clearInterval(telling);
 const last = performance.now() + LAST;
 while (all.some((call) => call.waits()) && performance.now() < last) await delay(10);

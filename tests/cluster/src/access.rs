@@ -17,7 +17,9 @@ use tokio::task::JoinHandle;
 /// The files of a Session's Secret. They change with it, at once; the kubelet takes a minute.
 pub struct Access {
     folder: TempDir,
-    follower: JoinHandle<()>,
+    /// Instead of the file's.
+    url: Option<String>,
+    follower: Option<JoinHandle<()>>,
 }
 
 /// The files of the Secrets of all Sessions of a namespace, each in a folder of its Session's name.
@@ -45,7 +47,35 @@ impl Access {
             }
         });
         written.notified().await;
-        Self { folder, follower }
+        Self {
+            folder,
+            url: None,
+            follower: Some(follower),
+        }
+    }
+
+    /// The same, to a URL that stays the same: a gateway's.
+    #[must_use]
+    pub fn by(mut self, url: &str) -> Self {
+        self.url = Some(url.to_owned());
+        self
+    }
+
+    /// With this token, and trust in these authorities (PEM).
+    ///
+    /// # Panics
+    /// When no file can be written.
+    pub fn with(url: &str, token: &str, authorities: &str) -> Self {
+        let folder = tempfile::tempdir().expect("the temporary folder can be written to");
+        for (file, text) in [("token", token), ("ca.crt", authorities)] {
+            let written = std::fs::write(folder.path().join(file), text);
+            written.expect("the temporary folder can be written to");
+        }
+        Self {
+            folder,
+            url: Some(url.to_owned()),
+            follower: None,
+        }
     }
 
     /// A Node.js program of `tests/cluster/media` whose mediasoup worker is the relay, on the Session.
@@ -53,9 +83,12 @@ impl Access {
         let mut command = node(program, arguments);
         let folder = self.folder.path();
         command
-            .env("MAFALDA_URL_FILE", folder.join("url"))
             .env("MAFALDA_TOKEN_FILE", folder.join("token"))
             .env("MAFALDA_CA", folder.join("ca.crt"));
+        match &self.url {
+            Some(url) => command.env("MAFALDA_URL", url),
+            None => command.env("MAFALDA_URL_FILE", folder.join("url")),
+        };
         command
     }
 }
@@ -87,7 +120,9 @@ impl AllAccess {
 
 impl Drop for Access {
     fn drop(&mut self) {
-        self.follower.abort();
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
     }
 }
 

@@ -52,6 +52,10 @@ pub struct Line {
     /// The longest that a consumer got nothing since the line before, in milliseconds.
     #[serde(rename = "gapMs")]
     pub gap_ms: u64,
+    /// The longest that the worker took for an answer since the line before, in milliseconds. Only of
+    /// applications that ask.
+    #[serde(rename = "waitedMs", default)]
+    pub waited_ms: u64,
     /// Why, with [`Event::Died`] and [`Event::Failed`].
     pub error: Option<String>,
 }
@@ -64,9 +68,20 @@ impl Calls {
     /// When Node.js is not there or the relay is not built.
     pub async fn start(client: &Client, namespace: &str, session: &str, calls: u32) -> Self {
         let access = Access::to(client, namespace, session).await;
-        let log = std::env::temp_dir().join(format!("mafalda-calls-{namespace}-{session}.log"));
+        Self::start_with(access, &format!("{namespace}-{session}"), &[calls])
+    }
+
+    /// Starts calls there, with the numbers that the program takes: calls, consumers in each, and how
+    /// often a second it asks its worker something. `name` is the log's.
+    ///
+    /// # Panics
+    /// As [`Calls::start`].
+    pub fn start_with(access: Access, name: &str, numbers: &[u32]) -> Self {
+        let log = std::env::temp_dir().join(format!("mafalda-calls-{name}.log"));
+        let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
         let mut process = access
-            .node("calls.mjs", &[&calls.to_string()])
+            .node("calls.mjs", &numbers)
             .stdout(Stdio::piped())
             .stderr(File::create(log).unwrap())
             .spawn()
@@ -116,6 +131,13 @@ impl Calls {
         let lines = self.lines();
         let gaps = lines.iter().skip(from).map(|line| line.gap_ms);
         Duration::from_millis(gaps.max().unwrap_or(0))
+    }
+
+    /// The longest that the worker took for an answer, of the lines from that one on.
+    pub fn longest_wait(&self, from: usize) -> Duration {
+        let lines = self.lines();
+        let waits = lines.iter().skip(from).map(|line| line.waited_ms);
+        Duration::from_millis(waits.max().unwrap_or(0))
     }
 
     /// Its process.

@@ -108,6 +108,23 @@ impl Dial for Sockets {
     fn detached(&mut self, _: &str) {}
 }
 
+/// A network without an end.
+struct Nowhere;
+
+impl Dial for Nowhere {
+    type Candidate = ();
+
+    fn dial(&mut self, connected: bool) -> Option<BoxFuture<'static, Result<(), DialError>>> {
+        (!connected).then(|| std::future::pending().boxed())
+    }
+
+    fn attach(&mut self, (): (), _: u64) -> BoxFuture<'_, Result<Attachment, DialError>> {
+        unreachable!("no socket comes")
+    }
+
+    fn detached(&mut self, _: &str) {}
+}
+
 const TIMING: Timing = Timing {
     grace: Duration::from_secs(30),
     tick: Duration::from_secs(1),
@@ -174,6 +191,24 @@ async fn a_resume_that_comes_late_does_not_end_the_connection() {
     let first = socket([broken()]);
     let result = drive(&mut source, &mut sink, &mut dial, first, 1 << 20, TIMING).await;
     assert_eq!(result.unwrap(), End::Exit(Exit::Code(0)));
+}
+
+/// Protects hosts from relays whose application is gone, and calls from being given up early.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_does_not_wait_for_a_peer_that_is_away() {
+    for (said, grace) in [
+        (vec![], TIMING.grace),
+        (vec![Frame::RequestsEnd], LEAVE),
+        (vec![Frame::Signal(15)], LEAVE),
+    ] {
+        let begun = Instant::now();
+        let (mut source, mut sink) = (Said(said.into()), Slow::default());
+        let first = socket([broken()]);
+        let result = drive(&mut source, &mut sink, &mut Nowhere, first, 1 << 20, TIMING).await;
+        assert!(matches!(result, Err(LinkError::Lost { .. })));
+        let took = begun.elapsed();
+        assert!(took >= grace && took < grace + TIMING.tick, "{took:?}");
+    }
 }
 
 /// Settings and peers name the grace time; the clock ends before some of them.

@@ -3,7 +3,7 @@
 use crate::helm::{chart, count, helm, template};
 
 /// Each option as it is by default and the other way round, with the manifests that it adds.
-const OPTIONS: [(&str, &str, &str, usize); 12] = [
+const OPTIONS: [(&str, &str, &str, usize); 14] = [
     ("cluster.enabled", "false", "MafaldaCluster", 0),
     ("cluster.enabled", "true", "MafaldaCluster", 1),
     ("serviceAccount.create", "false", "ServiceAccount", 2),
@@ -21,6 +21,8 @@ const OPTIONS: [(&str, &str, &str, usize); 12] = [
     ("serviceMonitor.enabled", "true", "ServiceMonitor", 1),
     ("podMonitor.enabled", "true", "PodMonitor", 1),
     ("dashboard.enabled", "true", "ConfigMap", 1),
+    ("gateway.enabled", "true", "Deployment", 2),
+    ("gateway.replicas", "1", "PodDisruptionBudget", 1),
 ];
 
 #[test]
@@ -43,7 +45,38 @@ fn all_options_go_together() {
         .collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let made = template(&all).unwrap();
-    assert_eq!(count(&made, "Deployment"), 1);
+    assert_eq!(count(&made, "Deployment"), 2);
+}
+
+/// Protects the cluster from a gateway that may do more than it does, and who writes its certificate
+/// himself from the operator, which has a Secret of that name.
+#[test]
+#[ignore = "needs helm: make test-cluster"]
+fn the_gateway_has_one_secret_and_may_read() {
+    let on = "gateway.enabled=true";
+    let without = template(&[]).unwrap();
+    assert!(!without.contains("gateway"), "{without}");
+    let made = template(&[on, "networkPolicy.enabled=true"]).unwrap();
+    let of = |kind: &str| {
+        let is_it =
+            |part: &&str| part.contains("name: mafalda-gateway\n") && count(part, kind) == 1;
+        made.split("\n---\n").find(is_it).unwrap()
+    };
+    let deployment = of("Deployment");
+    let secrets = deployment
+        .lines()
+        .filter(|line| line.contains("secretName:"));
+    let secrets: Vec<_> = secrets.map(str::trim).collect();
+    assert_eq!(secrets, ["secretName: mafalda-gateway"]);
+    assert!(of("Service").contains("mafalda.dev/cluster: mafalda"));
+    assert!(of("NetworkPolicy").contains("port: 4400"));
+    assert_eq!(of("Role").matches("verbs: [list, watch]").count(), 2);
+    let own = template(&[on, "gateway.tls.secretName=mine"]).unwrap();
+    assert!(
+        own.contains("--tls-cert=/etc/mafalda/tls/tls.crt") && own.contains("secretName: mine")
+    );
+    let clash = template(&[on, "gateway.tls.secretName=mafalda-gateway"]);
+    assert!(clash.unwrap_err().contains("gateway.tls.secretName"));
 }
 
 /// Protects from a setting that is spelt wrong and does nothing, and from values that the cluster
@@ -81,6 +114,9 @@ fn wrong_values_are_refused_with_their_name() {
         ),
         ("networkPolicy.enabled=maybe", "/networkPolicy/enabled"),
         ("serviceMonitor.interval=often", "/serviceMonitor/interval"),
+        ("gateway.placement=random", "/gateway/placement"),
+        ("gateway.watermarkPercent=0", "/gateway/watermarkPercent"),
+        ("gateway.tls.secret=mine", "'secret'"),
         ("grafana=true", "'grafana'"),
     ] {
         match template(&[setting]) {
