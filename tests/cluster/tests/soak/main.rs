@@ -97,7 +97,7 @@ async fn soak(world: &World, settings: &Settings) {
     let half = settings.sessions as u32 / 2;
     until("half of the applications are there", async || {
         let last = applications.last();
-        last.is_some_and(|line| line.here >= half)
+        last.is_some_and(|line| line.here() >= half)
     })
     .await;
     let memory = Memory::follow(world);
@@ -118,13 +118,7 @@ async fn soak(world: &World, settings: &Settings) {
     })
     .await;
     applications.leave();
-    let mut last = None;
-    until("all applications have left", async || {
-        last = applications.last();
-        last.as_ref().is_some_and(applications::Line::is_last)
-    })
-    .await;
-    let last = last.unwrap();
+    let last = applications.last_word().await;
     world.serving(PODS).await;
 
     report::faults(&strikes, &history);
