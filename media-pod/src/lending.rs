@@ -20,4 +20,4 @@ pub use borrower::Borrower;
 pub use borrowing::{Borrows, keep_borrowing};
 pub use lender::Lender;
 pub use note::Note;
-pub use peers::{Grant, Peer, Peers};
+pub use peers::{Grant, LenderState, Peer, Peers};

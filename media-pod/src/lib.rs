@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+mod clock;
 mod config;
 mod connection;
 mod cpu;

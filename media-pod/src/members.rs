@@ -23,6 +23,7 @@ pub use users::User;
 pub use way::Way;
 
 use crate::ListenInfos;
+use crate::clock::since_1970;
 use crate::lending::{Grant, Lender, Peers};
 use crate::virtual_worker::Shell;
 use bytes::Bytes;
@@ -105,6 +106,13 @@ impl Members {
         for user in self.users() {
             user.on_second(now, &loads);
         }
+        for session in self.peers.sessions() {
+            let shells = self.of_session(&session);
+            let used = shells.iter().flat_map(|shell| shell.pods_in_use());
+            let wants_more = shells.iter().any(|shell| shell.wants_more());
+            let (used, now) = (used.collect(), since_1970());
+            self.peers.note_use(&session, &used, wants_more, now);
+        }
     }
 
     /// Whether several applications use them.
@@ -129,6 +137,18 @@ impl Members {
 
     fn users(&self) -> Vec<User> {
         self.state().users.values().cloned().collect()
+    }
+
+    /// How many other pods, and relays, have something on them.
+    pub fn borrowers(&self) -> usize {
+        self.users().iter().filter(|user| user.borrows()).count()
+    }
+
+    /// The virtual workers of a session.
+    pub fn of_session(&self, session: &str) -> Vec<Arc<Shell>> {
+        let users = self.users().into_iter();
+        let users = users.filter(|user| user.session() == Some(session));
+        users.filter_map(User::virtual_worker).collect()
     }
 
     /// The virtual workers now, the oldest first.

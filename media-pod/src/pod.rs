@@ -1,5 +1,6 @@
 //! What the pod knows and shares: its workers, its connections, its limits.
 
+use crate::clock::since_1970;
 use crate::config::Config;
 use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
@@ -191,16 +192,12 @@ impl Attendance {
 impl Drop for Attendance {
     fn drop(&mut self) {
         let mut state = self.pod.state();
-        state.sessions.disconnect(&self.name, self.serial, now());
+        state
+            .sessions
+            .disconnect(&self.name, self.serial, since_1970());
         drop(state);
         self.pod.changed();
     }
-}
-
-/// The time since 1970.
-fn now() -> Duration {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default()
 }
 
 /// The pod's shared state. Cheap to clone.
@@ -610,7 +607,7 @@ impl Pod {
     pub fn set_drain(&self, phase: Phase, time: Option<Duration>) -> Drain {
         let drain = Drain {
             phase,
-            deadline: time.map(|time| now().saturating_add(time).as_secs()),
+            deadline: time.map(|time| since_1970().saturating_add(time).as_secs()),
         };
         self.state().drain = drain;
         self.changed();
@@ -624,7 +621,7 @@ impl Pod {
     pub fn put_session(&self, name: &str, wanted: Wanted) -> Result<bool, SessionError> {
         let mut state = self.state();
         let takes_new = state.takes_new();
-        let is_new = state.sessions.put(name, wanted, takes_new, now())?;
+        let is_new = state.sessions.put(name, wanted, takes_new, since_1970())?;
         drop(state);
         self.changed();
         Ok(is_new)
@@ -637,7 +634,7 @@ impl Pod {
     pub fn delete_session(&self, name: &str, generation: Option<u64>) -> Result<(), SessionError> {
         let (ended, of_session) = {
             let mut state = self.state();
-            let ended = state.sessions.delete(name, generation, now())?;
+            let ended = state.sessions.delete(name, generation, since_1970())?;
             let connections = state.connections.values();
             let of_session = connections.filter(|connection| {
                 let session = connection.session.as_ref();
@@ -648,7 +645,7 @@ impl Pod {
         };
         self.members()
             .peers()
-            .lend_to_session(name, Grant::default());
+            .lend_to_session(name, Grant::default(), since_1970());
         tracing::info!(
             session = name,
             generation = ended.generation,

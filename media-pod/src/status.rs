@@ -2,6 +2,7 @@
 
 use crate::config::Identity;
 use crate::inventory::{Carries, Inventory};
+use crate::lending::LenderState;
 use crate::metrics::Reading;
 use crate::pod::{Connection, Drain, Mode, Place, Pod, Slot, SlotState};
 use crate::sessions::Session;
@@ -29,6 +30,8 @@ pub struct Status {
     workers: Vec<WorkerStatus>,
     virtual_workers: Vec<VirtualWorkerStatus>,
     connections: Connections,
+    /// How many other pods, and relays, have something on its workers.
+    borrowers: usize,
 }
 
 /// A session and what it has here.
@@ -39,6 +42,10 @@ pub struct SessionStatus {
     session: Session,
     state: &'static str,
     carries: Carries,
+    /// It has no worker left below the watermark.
+    wants_more: bool,
+    /// The other pods that lend it workers.
+    pods: Vec<LenderState>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,12 +157,11 @@ pub fn sessions(pod: &Pod) -> Vec<SessionStatus> {
             *all += count(&connection.inventory);
         }
     });
-    let status = |session: Session| SessionStatus {
-        state: "active",
-        carries: carries.remove(&session.name).unwrap_or_default(),
-        session,
+    let mut status = |session: Session| {
+        let carries = carries.remove(&session.name).unwrap_or_default();
+        session_status(pod, session, carries)
     };
-    pod.sessions().into_iter().map(status).collect()
+    pod.sessions().into_iter().map(&mut status).collect()
 }
 
 /// One session now.
@@ -168,11 +174,19 @@ pub fn session(pod: &Pod, name: &str) -> Option<SessionStatus> {
             carries += count(&connection.inventory);
         }
     });
-    Some(SessionStatus {
+    Some(session_status(pod, session, carries))
+}
+
+fn session_status(pod: &Pod, session: Session, carries: Carries) -> SessionStatus {
+    let members = pod.members();
+    let shells = members.of_session(&session.name);
+    SessionStatus {
         state: "active",
         carries,
+        wants_more: shells.iter().any(|shell| shell.wants_more()),
+        pods: members.peers().lenders(&session.name),
         session,
-    })
+    }
 }
 
 /// The pod now.
@@ -220,6 +234,7 @@ pub fn status(pod: &Pod) -> Status {
         workers,
         virtual_workers,
         connections,
+        borrowers: pod.members().borrowers(),
     }
 }
 

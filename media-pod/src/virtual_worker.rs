@@ -228,6 +228,19 @@ impl Shell {
         }
     }
 
+    /// Whether it would be well served with more members.
+    pub fn wants_more(&self) -> bool {
+        self.core().machine.wants_more()
+    }
+
+    /// The other pods that something of it is on.
+    pub fn pods_in_use(&self) -> BTreeSet<Arc<str>> {
+        let core = self.core();
+        let lent = core.members.values().filter(|member| !member.is_here());
+        let used = lent.filter(|member| core.machine.carries(member.id) > 0);
+        used.map(|member| member.locality.pod.clone()).collect()
+    }
+
     /// Whether it was lent the member.
     pub fn has(&self, member: MemberId) -> bool {
         self.core().members.contains_key(&member)

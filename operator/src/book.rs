@@ -10,8 +10,8 @@ use crate::names::DRAIN;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use mafalda_plan::{
-    Action, Drain, Generation, Home, NoPod, Observed, PodName, PodPhase, SessionName, SessionPhase,
-    Step,
+    Action, Drain, Generation, Home, Lender, NoPod, Observed, PodName, PodPhase, SessionName,
+    SessionPhase, Step,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -35,6 +35,10 @@ pub struct Seat {
     pub phase: SessionPhase,
     pub generation: Generation,
     pub home: Option<Home>,
+    /// The pods that lend it workers.
+    pub lenders: Vec<Lender>,
+    /// When its home was told of them.
+    pub lent_at: Option<Duration>,
     pub waiting: Option<NoPod>,
     /// Why it is where it is: a word and a sentence.
     pub why: (String, String),
@@ -156,6 +160,7 @@ impl Book {
                 seat.phase = session.phase;
                 seat.generation = session.generation;
                 seat.home.clone_from(&session.home);
+                seat.lenders.clone_from(&session.lenders);
                 seat.waiting = session.waiting;
             }
         }
@@ -178,6 +183,12 @@ impl Book {
                             action.step,
                             Step::PlaceSession { .. } | Step::MoveSession { .. }
                         );
+                    }
+                }
+                Step::GrantPod { session, .. } | Step::ReturnPod { session, .. } => {
+                    if let Some(seat) = self.seats.get_mut(session) {
+                        seat.decided += 1;
+                        seat.lent_at = None;
                     }
                 }
                 Step::CreatePod { .. }
@@ -214,6 +225,15 @@ impl Book {
         }
     }
 
+    /// Notes that the home knows which pods lend to the session.
+    pub fn lent(&mut self, session: &SessionName, decision: u32, now: Duration) {
+        if let Some(seat) = self.seats.get_mut(session)
+            && seat.decided == decision
+        {
+            seat.lent_at = Some(now);
+        }
+    }
+
     /// Notes that the API server knows a decision.
     pub fn settle(&mut self, session: &SessionName, decision: u32, now: Duration) {
         if let Some(seat) = self.seats.get_mut(session) {
@@ -232,13 +252,14 @@ impl Book {
         }
     }
 
-    /// The pods that are the home of a session that counts.
-    pub fn homes(&self) -> HashSet<&PodName> {
+    /// The pods that are the home of a session that counts, or lend to it.
+    pub fn occupied<'a>(&'a self) -> HashSet<&'a PodName> {
         let counts = |seat: &&Seat| seat.phase != SessionPhase::Ended;
-        let homes = self.seats.values().filter(counts);
-        homes
-            .filter_map(|seat| Some(&seat.home.as_ref()?.pod))
-            .collect()
+        let pods = |seat: &'a Seat| {
+            let home = seat.home.iter().map(|home| &home.pod);
+            home.chain(seat.lenders.iter().map(|lender| &lender.pod))
+        };
+        self.seats.values().filter(counts).flat_map(pods).collect()
     }
 }
 
@@ -259,14 +280,24 @@ fn written(session: &Session, uid: String, last: Generation, now: Duration) -> S
         .conditions
         .iter()
         .find(|condition| condition.type_ == "Ready");
+    let lenders = status
+        .pods
+        .iter()
+        .filter(|pod| status.home_pod.as_ref() != Some(pod));
+    let lenders = lenders.map(|pod| Lender {
+        pod: pod.as_str().into(),
+        since,
+    });
     Seat {
         uid,
         phase,
         generation: Generation(status.generation.unwrap_or_default()).max(last),
-        home: status.home_pod.map(|pod| Home {
+        home: status.home_pod.as_deref().map(|pod| Home {
             pod: pod.into(),
             since,
         }),
+        lenders: lenders.collect(),
+        lent_at: None,
         waiting: None,
         why: (
             status.last_reason.unwrap_or_default(),

@@ -53,6 +53,8 @@ pub fn told(action: &Action) -> Option<(About<'_>, EventType, &'static str)> {
             EventType::Warning,
             "HoldSession",
         ),
+        Step::GrantPod { session, .. } => (About::Session(session.as_str()), normal, "GrantPod"),
+        Step::ReturnPod { session, .. } => (About::Session(session.as_str()), normal, "ReturnPod"),
         Step::ExpireSession { session } => {
             (About::Session(session.as_str()), normal, "ExpireSession")
         }
@@ -74,6 +76,8 @@ pub fn pod_of(action: &Action) -> Option<&str> {
         | Step::ClearSuspect { pod }
         | Step::PlaceSession { pod, .. }
         | Step::AdoptSession { pod, .. }
+        | Step::GrantPod { pod, .. }
+        | Step::ReturnPod { pod, .. }
         | Step::FenceSession { pod, .. } => Some(pod.as_str()),
         Step::MoveSession { to, .. } => Some(to.as_str()),
         Step::HoldSession { .. } | Step::ExpireSession { .. } => None,

@@ -178,8 +178,7 @@ impl Look<'_> {
             name: name.as_str().into(),
             expected_participants: Some(spec.expected_participants),
             max_participants: Some(spec.max_participants),
-            // Its pods do not share it yet: all of it is its home pod's.
-            max_pods: 1,
+            max_pods: spec.spread.max_pods.into(),
             hints: plan::Hints {
                 region: spec.placement.region.as_deref().map(Into::into),
                 node_labels: wanted,
@@ -204,6 +203,7 @@ impl Look<'_> {
                 since: if seat.untold { self.now } else { home.since },
                 pod: home.pod,
             }),
+            lenders: seat.lenders.clone(),
             waiting: seat.waiting,
         }
     }
@@ -235,6 +235,7 @@ impl Look<'_> {
             mediasoup: view.mediasoup,
             cpu: view.cpu,
             phase: phase_of(pod, placed_on.is_some() && node.is_none()),
+            unschedulable: is_unschedulable(pod),
             created: note.created,
             terminating_since: terminating_since(pod, note),
             ready_since: view.ready_since,
@@ -247,6 +248,7 @@ impl Look<'_> {
             last_seen: view.last_seen,
             sessions: view.sessions,
             anonymous: view.anonymous,
+            borrowers: view.borrowers,
         }
     }
 
@@ -302,6 +304,7 @@ impl Look<'_> {
             mediasoup: None,
             cpu: vec![0.0; self.workers_per_pod().into()],
             phase: PodPhase::Running,
+            unschedulable: false,
             created: note.created,
             terminating_since: note.deleted,
             ready_since: None,
@@ -314,6 +317,7 @@ impl Look<'_> {
             last_seen: None,
             sessions: Vec::new(),
             anonymous: 0,
+            borrowers: 0,
         }
     }
 }
@@ -327,6 +331,7 @@ struct View {
     last_seen: Option<Duration>,
     sessions: Vec<Hosted>,
     anonymous: u32,
+    borrowers: u32,
 }
 
 impl View {
@@ -339,6 +344,7 @@ impl View {
             last_seen: None,
             sessions: Vec::new(),
             anonymous: 0,
+            borrowers: 0,
         }
     }
 
@@ -348,6 +354,9 @@ impl View {
         let hosted = |session: &report::Session| Hosted {
             session: session.name.as_str().into(),
             generation: Generation(session.generation),
+            consumers: session.carries.consumers,
+            wants_more: session.wants_more,
+            lenders: session.pods.iter().map(lent).collect(),
         };
         Self {
             mediasoup: (!version.is_empty()).then(|| version.as_str().into()),
@@ -360,8 +369,31 @@ impl View {
             last_seen: Some(heard.last_seen),
             sessions: report.sessions.iter().map(hosted).collect(),
             anonymous: report.anonymous(),
+            borrowers: report.borrowers,
         }
     }
+}
+
+fn lent(lender: &report::Lender) -> plan::Lent {
+    plan::Lent {
+        pod: lender.name.as_str().into(),
+        unused_since: lender.unused_since.map(Duration::from_secs),
+    }
+}
+
+/// Whether no node has room for the pod.
+fn is_unschedulable(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| {
+        let reason = condition.reason.as_deref();
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && reason == Some("Unschedulable")
+    })
 }
 
 /// What a pod says of a session.
@@ -390,10 +422,7 @@ fn hosted(book: &Book, pod: &Pod) -> Vec<Hosted> {
     let here = |(session, seat): (&SessionName, &Seat)| {
         let home = seat.home.as_ref().filter(|home| home.pod == name)?;
         let counts = seat.phase != SessionPhase::Ended && home.pod == name;
-        counts.then(|| Hosted {
-            session: session.clone(),
-            generation: seat.generation,
-        })
+        counts.then(|| Hosted::new(session.clone(), seat.generation))
     };
     book.seats.iter().filter_map(here).collect()
 }

@@ -4,6 +4,7 @@ use super::access::allow;
 use super::body::{self, Body};
 use super::{json, peers, reply};
 use crate::auth::Role;
+use crate::clock::since_1970;
 use crate::lending::{Grant, Peer};
 use crate::pod::{Pod, refusal};
 use crate::sessions::{SessionError, Wanted};
@@ -126,7 +127,7 @@ fn put(name: &str, headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Respons
     if let Some(pods) = put.pods {
         let token = put.token;
         let peers = pod.members().peers();
-        peers.lend_to_session(name, Grant { pods, token });
+        peers.lend_to_session(name, Grant { pods, token }, since_1970());
     }
     let status = match is_new {
         true => StatusCode::CREATED,

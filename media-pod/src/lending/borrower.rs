@@ -89,6 +89,11 @@ impl Borrower {
         });
     }
 
+    /// Whether it has something on a member.
+    pub fn is_in_use(&self) -> bool {
+        self.state().roots.values().any(|roots| !roots.is_empty())
+    }
+
     /// Whether it was lent the member.
     pub fn has(&self, member: MemberId) -> bool {
         self.state().members.contains_key(&member)

@@ -1,8 +1,9 @@
 //! Which pods lend to whom.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A pod that lends.
@@ -43,9 +44,26 @@ pub struct Peers {
 #[derive(Default)]
 struct State {
     to_all: Grant,
-    to_sessions: HashMap<String, Grant>,
+    to_sessions: BTreeMap<String, Granted>,
     /// How it stands with the connection to each, by name.
     connections: HashMap<String, ConnectionState>,
+}
+
+/// What a session was granted.
+struct Granted {
+    grant: Grant,
+    /// The pods that have nothing of it, and since when, in seconds since 1970.
+    unused: HashMap<String, u64>,
+}
+
+/// A pod that lends to a session.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LenderState {
+    /// What it is called.
+    pub name: String,
+    /// Since when it has nothing of the session, in seconds since 1970.
+    pub unused_since: Option<u64>,
 }
 
 /// How it stands with the connection to a pod that lends.
@@ -79,17 +97,67 @@ impl Peers {
         self.changed();
     }
 
-    /// These lend to the virtual workers of a session.
-    pub fn lend_to_session(&self, session: &str, grant: Grant) {
+    /// These lend to the virtual workers of a session from now on. `now` is the time since 1970.
+    pub fn lend_to_session(&self, session: &str, grant: Grant, now: Duration) {
         {
             let mut state = self.state();
-            if grant.pods.is_empty() {
-                state.to_sessions.remove(session);
-            } else {
-                state.to_sessions.insert(session.to_owned(), grant);
+            let before = state.to_sessions.remove(session);
+            if !grant.pods.is_empty() {
+                let known = |pod: &str| {
+                    let before = before.as_ref()?;
+                    let lent = before.grant.pods.iter().any(|peer| peer.name == pod);
+                    lent.then(|| before.unused.get(pod).copied())
+                };
+                let since = |peer: &Peer| {
+                    let since = known(&peer.name).unwrap_or(Some(now.as_secs()));
+                    Some((peer.name.clone(), since?))
+                };
+                let unused = grant.pods.iter().filter_map(since).collect();
+                let granted = Granted { grant, unused };
+                state.to_sessions.insert(session.to_owned(), granted);
             }
         }
         self.changed();
+    }
+
+    /// The sessions that pods lend to.
+    pub fn sessions(&self) -> Vec<String> {
+        self.state().to_sessions.keys().cloned().collect()
+    }
+
+    /// Notes on which pods something of the session is, and whether it wants more: for that time what
+    /// is not used yet counts as not used from now on. `now` is the time since 1970.
+    pub fn note_use(
+        &self,
+        session: &str,
+        used: &BTreeSet<Arc<str>>,
+        wants_more: bool,
+        now: Duration,
+    ) {
+        if let Some(Granted { grant, unused }) = self.state().to_sessions.get_mut(session) {
+            if wants_more {
+                unused.clear();
+            }
+            unused.retain(|pod, _| !used.contains(pod.as_str()));
+            for peer in &grant.pods {
+                if !used.contains(peer.name.as_str()) {
+                    unused.entry(peer.name.clone()).or_insert(now.as_secs());
+                }
+            }
+        }
+    }
+
+    /// The pods that lend to a session alone.
+    pub fn lenders(&self, session: &str) -> Vec<LenderState> {
+        let state = self.state();
+        let Some(granted) = state.to_sessions.get(session) else {
+            return Vec::new();
+        };
+        let of = |peer: &Peer| LenderState {
+            name: peer.name.clone(),
+            unused_since: granted.unused.get(&peer.name).copied(),
+        };
+        granted.grant.pods.iter().map(of).collect()
     }
 
     fn changed(&self) {
@@ -106,7 +174,7 @@ impl Peers {
         let state = self.state();
         let has = |grant: &Grant| grant.pods.iter().any(|peer| peer.name == pod);
         let of_session = session.and_then(|session| state.to_sessions.get(session));
-        has(&state.to_all) || of_session.is_some_and(has)
+        has(&state.to_all) || of_session.is_some_and(|granted| has(&granted.grant))
     }
 
     /// Notes how it stands with the connection to a pod.
@@ -144,7 +212,8 @@ impl Peers {
     /// All pods that lend to somebody, but for the one called `own`, each with the token to show it.
     pub fn wanted(&self, own: &str) -> BTreeMap<Peer, Option<String>> {
         let state = self.state();
-        let grants = state.to_sessions.values().chain([&state.to_all]);
+        let to_sessions = state.to_sessions.values().map(|granted| &granted.grant);
+        let grants = to_sessions.chain([&state.to_all]);
         let mut wanted = BTreeMap::new();
         for grant in grants {
             for peer in grant.pods.iter().filter(|peer| peer.name != own) {
@@ -175,12 +244,14 @@ mod tests {
         }
     }
 
+    const NOW: Duration = Duration::from_secs(1000);
+
     #[test]
     fn a_pod_lends_to_those_it_was_granted_to() {
         let peers = Peers::default();
         let changes = peers.changes();
         peers.lend_to_all(grant(&["a", "own"], None));
-        peers.lend_to_session("stage", grant(&["a", "b"], Some("secret")));
+        peers.lend_to_session("stage", grant(&["a", "b"], Some("secret")), NOW);
         assert!(changes.has_changed().unwrap());
         assert!(peers.lends("a", None) && peers.lends("a", Some("other")));
         assert!(peers.lends("b", Some("stage")));
@@ -192,8 +263,31 @@ mod tests {
             .collect();
         assert_eq!(wanted, [("a", Some("secret")), ("b", Some("secret"))]);
 
-        peers.lend_to_session("stage", grant(&[], None));
+        peers.lend_to_session("stage", grant(&[], None), NOW);
         assert!(!peers.lends("b", Some("stage")));
         assert_eq!(peers.wanted("own").len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_used_says_since_when() {
+        let peers = Peers::default();
+        peers.lend_to_session("stage", grant(&["a"], None), NOW);
+        let since = || {
+            let lenders = peers.lenders("stage").into_iter();
+            lenders
+                .map(|lender| lender.unused_since)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(since(), [Some(1000)], "from the grant on");
+        peers.note_use("stage", &BTreeSet::from(["a".into()]), true, NOW * 2);
+        peers.lend_to_session("stage", grant(&["a", "b"], None), NOW * 3);
+        assert_eq!(since(), [None, Some(3000)], "what is in use stays so");
+        peers.note_use("stage", &BTreeSet::new(), false, NOW * 4);
+        peers.note_use("stage", &BTreeSet::new(), false, NOW * 5);
+        assert_eq!(since(), [Some(4000), Some(3000)]);
+        peers.note_use("stage", &BTreeSet::new(), true, NOW * 6);
+        peers.note_use("stage", &BTreeSet::new(), false, NOW * 7);
+        assert_eq!(since(), [Some(6000); 2], "not while it wants more");
+        assert!(peers.lenders("other").is_empty());
     }
 }

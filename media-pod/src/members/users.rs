@@ -43,6 +43,14 @@ impl User {
         }
     }
 
+    /// Whether it is another pod that has something on members.
+    pub fn borrows(&self) -> bool {
+        match self {
+            Self::VirtualWorker(_) => false,
+            Self::Borrower(borrower) => borrower.is_in_use(),
+        }
+    }
+
     /// It may use the member. A borrower is not lent what is lent itself.
     pub fn on_member_added(&self, member: &Arc<Member>) {
         match self {

@@ -67,6 +67,16 @@ pub enum Step {
     HoldSession {
         session: SessionName,
     },
+    /// The pod lends the session workers from now on.
+    GrantPod {
+        session: SessionName,
+        pod: PodName,
+    },
+    /// The pod lends the session no workers any more: it puts nothing new there.
+    ReturnPod {
+        session: SessionName,
+        pod: PodName,
+    },
     /// End it: its time is over.
     ExpireSession {
         session: SessionName,

@@ -136,6 +136,7 @@ fn pod(seen: &Seen) -> Pod {
         mediasoup: seen.mediasoup.clone(),
         cpu: seen.cpu.clone(),
         phase: PodPhase::Running,
+        unschedulable: false,
         created: NOW,
         terminating_since: None,
         ready_since: seen.ready.then_some(NOW),
@@ -152,6 +153,7 @@ fn pod(seen: &Seen) -> Pod {
         last_seen: seen.silence.map(|silence| NOW.saturating_sub(silence)),
         sessions: Vec::new(),
         anonymous: seen.used,
+        borrowers: 0,
     }
 }
 

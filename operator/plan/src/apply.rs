@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::names::{PodName, Revision, SessionName};
 use crate::pod::{Drain, DrainPhase, Pod, PodPhase};
 use crate::reason::Reason;
-use crate::session::{Home, Session, SessionPhase};
+use crate::session::{Home, Lender, Session, SessionPhase};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ impl Observed {
                 | Step::MoveSession { session, .. }
                 | Step::AdoptSession { session, .. }
                 | Step::HoldSession { session }
+                | Step::GrantPod { session, .. }
+                | Step::ReturnPod { session, .. }
                 | Step::ExpireSession { session } => {
                     if let Some(&session) = sessions.get(session) {
                         note_on_session(&mut self.sessions[session], action, now);
@@ -94,6 +96,8 @@ fn note_on_pod(pod: &mut Pod, step: &Step, now: Duration) {
         | Step::MoveSession { .. }
         | Step::AdoptSession { .. }
         | Step::HoldSession { .. }
+        | Step::GrantPod { .. }
+        | Step::ReturnPod { .. }
         | Step::ExpireSession { .. } => {}
     }
 }
@@ -118,8 +122,20 @@ fn note_on_session(session: &mut Session, action: &Action, now: Duration) {
             }
             return;
         }
+        Step::GrantPod { pod, .. } => {
+            session.lenders.push(Lender {
+                pod: pod.clone(),
+                since: now,
+            });
+            return;
+        }
+        Step::ReturnPod { pod, .. } => {
+            session.lenders.retain(|lender| lender.pod != *pod);
+            return;
+        }
         Step::ExpireSession { .. } => {
             session.phase = SessionPhase::Ended;
+            session.lenders.clear();
             return;
         }
         Step::CreatePod { .. }
@@ -141,6 +157,10 @@ fn note_on_session(session: &mut Session, action: &Action, now: Duration) {
         pod: pod.clone(),
         since: since.unwrap_or(now),
     });
+    if !same {
+        // What was lent to the generation before ends with it.
+        session.lenders.clear();
+    }
     session.generation = generation;
     session.phase = SessionPhase::Active;
     session.waiting = None;
@@ -158,6 +178,7 @@ fn starting(name: PodName, cluster: &Cluster, now: Duration) -> Pod {
         mediasoup: None,
         cpu: vec![0.0; cluster.workers_per_pod as usize],
         phase: PodPhase::Running,
+        unschedulable: false,
         created: now,
         terminating_since: None,
         ready_since: None,
@@ -170,5 +191,6 @@ fn starting(name: PodName, cluster: &Cluster, now: Duration) -> Pod {
         last_seen: None,
         sessions: Vec::new(),
         anonymous: 0,
+        borrowers: 0,
     }
 }

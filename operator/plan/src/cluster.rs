@@ -51,6 +51,8 @@ pub struct Timing {
     pub start: Duration,
     /// How long a pod is silent before it is deleted.
     pub lost: Duration,
+    /// How long a pod lends a session workers that carry nothing of it.
+    pub unused: Duration,
 }
 
 impl Default for Timing {
@@ -62,6 +64,7 @@ impl Default for Timing {
             settle: Duration::from_secs(300),
             start: Duration::from_secs(300),
             lost: Duration::from_secs(60),
+            unused: Duration::from_secs(30),
         }
     }
 }
@@ -77,6 +80,11 @@ impl Cluster {
     /// What so many workers carry: each up to the watermark.
     pub fn capacity(&self, workers: u32) -> Load {
         Load::new(f64::from(workers) * self.watermark)
+    }
+
+    /// What one worker carries.
+    pub fn worker_capacity(&self) -> Load {
+        self.capacity(1)
     }
 
     /// What a pod that is made now will carry.

@@ -9,24 +9,14 @@ use crate::session::{Session, SessionPhase};
 use crate::world::{Seating, World};
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// Ends sessions whose time is over.
 pub(crate) fn expire(world: &mut World<'_>) {
     for index in 0..world.seats.len() {
         let session = world.seats[index].session;
-        let over = |since: Duration, time| since.saturating_add(time) <= world.now;
-        let reason = match (session.empty_since, session.time_to_live) {
-            _ if world.seats[index].ended => None,
-            (_, life) if life.total.is_some_and(|time| over(session.created, time)) => {
-                Some(Reason::TooOld)
-            }
-            (Some(since), life) if life.empty.is_some_and(|time| over(since, time)) => {
-                Some(Reason::EmptyTooLong)
-            }
-            _ => None,
-        };
-        if let Some(reason) = reason {
+        if let Some((end, reason)) = session.end()
+            && end <= world.now
+        {
             world.unseat(index);
             world.seats[index].ended = true;
             let session = session.name.clone();
@@ -78,7 +68,10 @@ pub(crate) fn recover(world: &mut World<'_>) -> bool {
         let (session, generation) = (seat.session, seat.generation.next());
         let Some(home) = &session.home else { continue };
         // The pod that has to be left is in no state to be chosen, but for the one that lost it.
-        match choose(&Request::home_of(session), &world.pods) {
+        match choose(
+            &Request::home_of(session, world.cluster.pod_capacity()),
+            &world.pods,
+        ) {
             Ok(pod) => {
                 world.seat(index, pod, generation);
                 let step = Step::MoveSession {
@@ -160,7 +153,10 @@ pub(crate) fn place(world: &mut World<'_>) {
     });
     for index in waiting {
         let session = world.seats[index].session;
-        match choose(&Request::home_of(session), &world.pods) {
+        match choose(
+            &Request::home_of(session, world.cluster.pod_capacity()),
+            &world.pods,
+        ) {
             Ok(pod) => {
                 let generation = session.generation.next();
                 world.seat(index, pod, generation);
@@ -181,7 +177,8 @@ pub(crate) fn hold(world: &mut World<'_>) {
     for index in 0..world.seats.len() {
         if world.seats[index].waiting.is_some() {
             // What was decided since may have made another reason the nearest.
-            let request = Request::home_of(world.seats[index].session);
+            let request =
+                Request::home_of(world.seats[index].session, world.cluster.pod_capacity());
             world.seats[index].waiting = choose(&request, &world.pods).err();
         }
         let seat = &world.seats[index];

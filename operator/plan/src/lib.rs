@@ -15,8 +15,9 @@
 //!   older one is fenced.
 //! - Nothing is placed on a pod that is not ready, has no known address, is cordoned, draining, silent
 //!   or of a mediasoup version that the session's application does not speak.
-//! - A drain ends by its deadline. A session is on one pod in each generation, so it never mixes
-//!   mediasoup versions.
+//! - A drain ends by its deadline. A session has one home in each generation, and only pods of its
+//!   home's mediasoup version lend to it.
+//! - A session that is small, or whose workers are below the watermark, is lent nothing.
 //! - Actions applied and planned again without news give no action.
 //! - The same input gives the same actions. No input makes it panic.
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ mod pod;
 mod reason;
 mod scale;
 mod session;
+mod spread;
 mod world;
 
 pub use action::{Action, Step};
@@ -48,10 +50,10 @@ pub use names::{
     ClusterName, Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName,
 };
 pub use place::{Candidate, LARGE, NoPod, Request, choose_pod};
-pub use pod::{Drain, DrainCause, DrainPhase, Hosted, Pod, PodPhase, State};
+pub use pod::{Drain, DrainCause, DrainPhase, Hosted, Lent, Pod, PodPhase, State};
 pub use reason::Reason;
 pub use scale::{SURGE, need};
-pub use session::{Hints, Home, Session, SessionPhase, TimeToLive};
+pub use session::{Hints, Home, Lender, Session, SessionPhase, TimeToLive};
 
 use std::time::Duration;
 use world::World;
@@ -81,6 +83,7 @@ pub fn plan(observed: &Observed) -> Vec<Action> {
     homes::expire(&mut world);
     homes::adopt(&mut world);
     drain::turn(&mut world);
+    spread::give_back(&mut world);
     loop {
         let moved = homes::recover(&mut world);
         homes::place(&mut world);
@@ -91,7 +94,18 @@ pub fn plan(observed: &Observed) -> Vec<Action> {
     }
     homes::fence(&mut world);
     drain::advance(&mut world);
-    scale::replace(&mut world);
+    loop {
+        scale::replace(&mut world);
+        // Of those that are replaced.
+        let returned = spread::give_back(&mut world);
+        // What is lent is load to come.
+        let granted = spread::grant(&mut world);
+        if !(drain::cancel(&mut world) || granted || returned) {
+            break;
+        }
+        homes::recover(&mut world);
+        homes::place(&mut world);
+    }
     scale::up(&mut world);
     scale::down(&mut world);
     homes::hold(&mut world);

@@ -38,9 +38,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// That a session get a home.
-    pub fn home_of(session: &'a Session) -> Self {
-        Self::new(session.home_load(), &session.hints)
+    /// That a session get a home among pods of that capacity.
+    pub fn home_of(session: &'a Session, capacity: Load) -> Self {
+        Self::new(session.home_load(capacity), &session.hints)
     }
 }
 
@@ -59,6 +59,8 @@ pub struct Candidate<'a> {
     pub sessions: usize,
     /// Those of them that are large.
     pub large: usize,
+    /// Sessions of other homes that it lends workers to.
+    pub lends: usize,
     /// It is of the cluster's revision.
     pub current: bool,
     /// It runs and was not asked to end.
@@ -76,6 +78,7 @@ impl<'a> Candidate<'a> {
             capacity: cluster.capacity(pod.workers()),
             sessions: 0,
             large: 0,
+            lends: 0,
             current: pod.revision == cluster.revision,
             running: pod.is_running(),
         }
@@ -103,9 +106,29 @@ impl<'a> Candidate<'a> {
         load >= self.capacity * LARGE
     }
 
-    /// Whether it carries neither a session nor an application's worker.
+    /// Notes a session that it lends workers to, and what does not show in the CPU yet.
+    pub(crate) fn lend(&mut self, ramping: Load) {
+        self.lends += 1;
+        self.load += ramping;
+        self.ramping += ramping;
+    }
+
+    /// Takes back what [`Candidate::lend`] noted.
+    pub(crate) fn take_back(&mut self, ramping: Load) {
+        self.lends = self.lends.saturating_sub(1);
+        self.load -= ramping;
+        self.ramping -= ramping;
+    }
+
+    /// How many would miss it: sessions, its own and others', and applications without one.
+    pub(crate) fn users(&self) -> usize {
+        let lends = self.lends.max(self.pod.borrowers as usize);
+        self.sessions + lends + self.pod.anonymous as usize
+    }
+
+    /// Whether it carries neither anything of a session nor an application's worker.
     pub fn is_empty(&self) -> bool {
-        self.sessions == 0 && self.pod.anonymous == 0
+        self.users() == 0
     }
 
     /// An empty pod takes any session, as none would take one that is larger than a pod.

@@ -23,6 +23,8 @@ pub struct Pod {
     /// Share of a core that each worker uses, 0 to 1: as many entries as the pod has workers.
     pub cpu: Vec<f64>,
     pub phase: PodPhase,
+    /// No node has room for it.
+    pub unschedulable: bool,
     pub created: Duration,
     /// Since when it is asked to end.
     pub terminating_since: Option<Duration>,
@@ -46,7 +48,12 @@ pub struct Pod {
     pub sessions: Vec<Hosted>,
     /// Applications that had workers of it without a session.
     pub anonymous: u32,
+    /// Pods that had something on its workers.
+    pub borrowers: u32,
 }
+
+/// The label of nodes that names their zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// What Kubernetes says of a pod.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +69,33 @@ pub enum PodPhase {
 pub struct Hosted {
     pub session: SessionName,
     pub generation: Generation,
+    /// Consumers that it has.
+    pub consumers: u32,
+    /// None of its workers is below the watermark.
+    pub wants_more: bool,
+    /// The pods that lend it workers, as its home knows.
+    pub lenders: Vec<Lent>,
+}
+
+/// A pod that lends workers, as the borrowing home says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lent {
+    pub pod: PodName,
+    /// Since when they carry nothing of the session.
+    pub unused_since: Option<Duration>,
+}
+
+impl Hosted {
+    /// One of which nothing more is known.
+    pub fn new(session: SessionName, generation: Generation) -> Self {
+        Self {
+            session,
+            generation,
+            consumers: 0,
+            wants_more: false,
+            lenders: Vec::new(),
+        }
+    }
 }
 
 /// A pod that is to go.
@@ -119,6 +153,11 @@ impl Pod {
     /// Whether it runs and was not asked to end.
     pub fn is_running(&self) -> bool {
         self.phase == PodPhase::Running && self.terminating_since.is_none()
+    }
+
+    /// The zone of its node.
+    pub(crate) fn zone(&self) -> Option<&String> {
+        self.node_labels.get(ZONE)
     }
 
     /// How long it has not answered, if it ever did.

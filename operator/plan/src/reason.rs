@@ -67,6 +67,14 @@ pub enum Reason {
     HomeAnswers,
     /// No pod can take it.
     Waiting(NoPod),
+    /// All its workers are above the watermark.
+    WorkersHot { home: PodName },
+    /// The pod that lends it workers is gone, failed or silent.
+    LenderGone { pod: PodName },
+    /// The pod that lends it workers is to go.
+    LenderDrains { pod: PodName },
+    /// The lent workers have carried nothing of it for that long.
+    LenderUnused { pod: PodName, unused: Duration },
     /// Nobody was in it for its time to live.
     EmptyTooLong,
     /// It has reached its time to live.
@@ -111,6 +119,10 @@ impl Reason {
             Self::RunsAlready { .. } => "RunsAlready",
             Self::HomeAnswers => "HomeAnswers",
             Self::Waiting(none) => none.name(),
+            Self::WorkersHot { .. } => "WorkersHot",
+            Self::LenderGone { .. } => "LenderGone",
+            Self::LenderDrains { .. } => "LenderDrains",
+            Self::LenderUnused { .. } => "LenderUnused",
             Self::EmptyTooLong => "EmptyTooLong",
             Self::TooOld => "TooOld",
             Self::OlderGeneration { .. } => "OlderGeneration",
@@ -179,6 +191,18 @@ impl fmt::Display for Reason {
             }
             Self::HomeAnswers => f.write_str("the home pod answers again"),
             Self::Waiting(none) => none.fmt(f),
+            Self::WorkersHot { home } => write!(
+                f,
+                "all workers that the session has are above the watermark, on home pod {home} and on \
+                 those that lend to it"
+            ),
+            Self::LenderGone { pod } => write!(f, "lending pod {pod} is gone or does not answer"),
+            Self::LenderDrains { pod } => write!(f, "lending pod {pod} is to go"),
+            Self::LenderUnused { pod, unused } => write!(
+                f,
+                "pod {pod} has carried nothing of the session for {} s",
+                unused.as_secs()
+            ),
             Self::EmptyTooLong => f.write_str("nobody was in the session for its time to live"),
             Self::TooOld => f.write_str("the session has reached its time to live"),
             Self::OlderGeneration { current } => {

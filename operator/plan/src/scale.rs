@@ -86,7 +86,8 @@ fn load(world: &World<'_>) -> Load {
             (Some(_), _) => session.expected_load(),
             // What a session will cost other pods than its home.
             (None, Seating::On(_)) => {
-                let more = session.expected_load() - session.home_load();
+                let home = session.home_load(world.cluster.pod_capacity());
+                let more = session.expected_load() - home;
                 more * seat.ramp_up_weight(world.cluster, world.now)
             }
             (None, Seating::Gone | Seating::Nowhere) => Load::ZERO,
@@ -109,8 +110,8 @@ fn serving(world: &World<'_>) -> u32 {
     })
 }
 
-/// How many pods are needed for sessions that the pods there are have no room for, though the load
-/// as a whole would fit. 0 if an empty pod does not help them either.
+/// How many pods are needed for sessions that the pods there are have no room for, or no more room,
+/// though the load as a whole would fit. 0 if an empty pod does not help them either.
 fn waiting_need(world: &World<'_>) -> u32 {
     let available = |pod: &Candidate<'_>| pod.state == State::Available;
     if world
@@ -120,10 +121,11 @@ fn waiting_need(world: &World<'_>) -> u32 {
     {
         return 0;
     }
-    let capacity = world.cluster.pod_capacity().workers();
-    let waiting: f64 = waiting_for_pods(world)
-        .map(|session| session.home_load().workers().min(capacity))
-        .sum();
+    let capacity = world.cluster.pod_capacity();
+    let waiting = waiting_for_pods(world).map(|session| session.home_load(capacity).min(capacity));
+    let short = world.cluster.worker_capacity() * f64::from(world.short);
+    let waiting = (waiting.sum::<Load>() + short).workers();
+    let capacity = capacity.workers();
     if waiting == 0.0 {
         return 0;
     }
@@ -145,6 +147,12 @@ fn is_outdated(candidate: &Candidate<'_>) -> bool {
     in_use && !candidate.current
 }
 
+/// Whether the pod would serve, if only a node had room for it.
+fn waits_for_a_node(candidate: &Candidate<'_>) -> bool {
+    let is_coming = matches!(candidate.state, State::Starting | State::Stuck);
+    is_coming && candidate.current && candidate.pod.unschedulable
+}
+
 /// Pods that are being replaced.
 fn is_replaced(candidate: &Candidate<'_>) -> bool {
     let drains = matches!(candidate.state, State::Cordoned | State::Draining);
@@ -158,7 +166,12 @@ pub(crate) fn replace(world: &mut World<'_>) {
     let need = Need::of(world);
     let available = world.count(|pod| pod.state == State::Available);
     let mut spare = available.saturating_sub(need.rising);
-    let free = surge(&need).saturating_sub(world.count(is_replaced));
+    let replaced = world.count(is_replaced);
+    if replaced == 0 && world.pods.iter().any(waits_for_a_node) {
+        // It gets the place of one that goes.
+        spare = spare.max(1);
+    }
+    let free = surge(&need).saturating_sub(replaced);
     for index in emptiest(world, is_outdated).into_iter().take(free as usize) {
         if world.pods[index].state == State::Available {
             if spare == 0 {
@@ -189,7 +202,7 @@ pub(crate) fn up(world: &mut World<'_>) {
     let missing = wanted
         .saturating_sub(need.serving)
         .min(most.saturating_sub(there));
-    let waiting = waiting_for_pods(world).count();
+    let waiting = waiting_for_pods(world).count() + world.short as usize;
     let reason = if need.serving >= need.rising {
         Reason::Surge { outdated }
     } else if waiting > 0 {
@@ -230,7 +243,7 @@ pub(crate) fn down(world: &mut World<'_>) {
         // There are more pods than are needed on purpose.
         return;
     }
-    if world.held || waiting_for_pods(world).next().is_some() {
+    if world.held || world.short > 0 || waiting_for_pods(world).next().is_some() {
         return;
     }
     let need = Need::of(world);
@@ -245,8 +258,8 @@ pub(crate) fn down(world: &mut World<'_>) {
     let (now, settle) = (world.now, world.cluster.timing.settle);
     let settled = |pod: &Candidate<'_>| {
         let since = pod.pod.ready_since.max(pod.pod.restored_at).unwrap_or(now);
-        // What has just got a session was needed for it.
-        let in_use = pod.ramping > Load::ZERO;
+        // What has just got a session was needed for it, and what is lent and not used comes back.
+        let in_use = pod.ramping > Load::ZERO || pod.lends > 0;
         pod.state == State::Available && !in_use && since.saturating_add(settle) <= now
     };
     let reason = Reason::NeedFalls {
@@ -265,9 +278,8 @@ fn emptiest(world: &World<'_>, fits: impl Fn(&Candidate<'_>) -> bool) -> Vec<usi
         .collect();
     found.sort_by(|&a, &b| {
         let (a, b) = (&world.pods[a], &world.pods[b]);
-        let carries = |c: &Candidate<'_>| c.sessions + c.pod.anonymous as usize;
-        (carries(a), a.load)
-            .cmp(&(carries(b), b.load))
+        (a.users(), a.load)
+            .cmp(&(b.users(), b.load))
             .then_with(|| a.pod.name.cmp(&b.pod.name))
     });
     found

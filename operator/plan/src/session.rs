@@ -3,9 +3,13 @@
 use crate::load::{DEFAULT_PARTICIPANTS, Load};
 use crate::names::{Generation, MediasoupVersion, PodName, Region, SessionName};
 use crate::place::NoPod;
+use crate::reason::Reason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Share of a pod that has to be free for a session that is larger than a pod.
+const LEAST_HOME: f64 = 0.5;
 
 /// A session. Times are on the clock of [`crate::Observed::now`].
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +29,8 @@ pub struct Session {
     pub phase: SessionPhase,
     pub generation: Generation,
     pub home: Option<Home>,
+    /// The pods that lend it workers.
+    pub lenders: Vec<Lender>,
     /// Why it is not placed, as it was last told.
     pub waiting: Option<NoPod>,
 }
@@ -34,6 +40,14 @@ pub struct Session {
 pub struct Home {
     pub pod: PodName,
     /// When it was placed there.
+    pub since: Duration,
+}
+
+/// A pod that lends a session workers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lender {
+    pub pod: PodName,
+    /// Since when.
     pub since: Duration,
 }
 
@@ -71,14 +85,40 @@ pub enum SessionPhase {
 }
 
 impl Session {
+    /// When it ends by itself if nobody comes.
+    pub fn expires(&self) -> Option<Duration> {
+        self.end().map(|(end, _)| end)
+    }
+
+    /// When it ends by itself, and why.
+    pub(crate) fn end(&self) -> Option<(Duration, Reason)> {
+        if self.phase == SessionPhase::Ended {
+            return None;
+        }
+        let life = self.time_to_live;
+        let total = Some(self.created).zip(life.total).zip(Some(Reason::TooOld));
+        let empty = self
+            .empty_since
+            .zip(life.empty)
+            .zip(Some(Reason::EmptyTooLong));
+        let ends = total.into_iter().chain(empty);
+        let ends = ends.map(|((since, time), reason)| (since.saturating_add(time), reason));
+        ends.min_by_key(|(end, _)| *end)
+    }
+
     /// What all of it is expected to cost.
     pub fn expected_load(&self) -> Load {
         let expected = self.expected_participants.unwrap_or(DEFAULT_PARTICIPANTS);
         Load::expected(expected.min(self.max_participants.unwrap_or(u32::MAX)))
     }
 
-    /// What its home pod is expected to carry: an equal share.
-    pub fn home_load(&self) -> Load {
-        self.expected_load() * (1.0 / f64::from(self.max_pods.max(1)))
+    /// What its home, a pod of that capacity, is expected to carry: all that it can, or of what
+    /// several pods carry an equal share, and no small one.
+    pub fn home_load(&self, capacity: Load) -> Load {
+        let all = self.expected_load();
+        if self.max_pods <= 1 || all <= capacity {
+            return all;
+        }
+        (all * (1.0 / f64::from(self.max_pods))).max(capacity * LEAST_HOME)
     }
 }

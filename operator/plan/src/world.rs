@@ -3,12 +3,12 @@
 use crate::Observed;
 use crate::action::{Action, Step};
 use crate::cluster::Cluster;
-use crate::load::ramp_up_weight;
+use crate::load::{Load, ramp_up_weight};
 use crate::names::{Generation, PodName, SessionName};
 use crate::place::{Candidate, Nowhere};
 use crate::pod::State;
 use crate::reason::Reason;
-use crate::session::{Session, SessionPhase};
+use crate::session::{Lender, Session, SessionPhase};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -19,8 +19,11 @@ pub(crate) struct World<'a> {
     pub pods: Vec<Candidate<'a>>,
     pub seats: Vec<Seat<'a>>,
     pub session_by_name: HashMap<&'a SessionName, usize>,
+    pub pod_by_name: HashMap<&'a PodName, usize>,
     /// So many pods are silent that nothing is concluded from it.
     pub held: bool,
+    /// Sessions that want more pods and find none.
+    pub short: u32,
     pub actions: Vec<Action>,
 }
 
@@ -34,6 +37,10 @@ pub(crate) struct Seat<'a> {
     /// Why it has no pod that serves it.
     pub waiting: Option<Nowhere>,
     pub ended: bool,
+    /// Whether this plan lends it another pod.
+    pub granted: bool,
+    /// Pods that do not lend to it any more.
+    pub returned: Vec<PodName>,
 }
 
 /// Where a session is.
@@ -55,7 +62,7 @@ impl<'a> World<'a> {
             .iter()
             .map(|pod| Candidate::new(pod, cluster, now))
             .collect();
-        let by_name: HashMap<&PodName, usize> = observed
+        let pod_by_name: HashMap<&PodName, usize> = observed
             .pods
             .iter()
             .enumerate()
@@ -64,7 +71,7 @@ impl<'a> World<'a> {
         let seat = |session: &'a Session| {
             let home = match &session.home {
                 None => Seating::Nowhere,
-                Some(home) => match by_name.get(&home.pod) {
+                Some(home) => match pod_by_name.get(&home.pod) {
                     Some(&index) => Seating::On(index),
                     None => Seating::Gone,
                 },
@@ -77,10 +84,17 @@ impl<'a> World<'a> {
                 since: session.home.as_ref().map(|home| home.since),
                 waiting: None,
                 ended,
+                granted: false,
+                returned: Vec::new(),
             };
             if let (Seating::On(index), false) = (home, ended) {
-                let load = session.home_load();
+                let load = session.home_load(cluster.pod_capacity());
                 pods[index].carry(load, load * seat.ramp_up_weight(cluster, now));
+                for lender in &session.lenders {
+                    if let Some(&index) = pod_by_name.get(&lender.pod) {
+                        pods[index].lend(lent_load(cluster, lender, now));
+                    }
+                }
             }
             seat
         };
@@ -97,7 +111,9 @@ impl<'a> World<'a> {
             pods,
             seats,
             session_by_name,
+            pod_by_name,
             held: false,
+            short: 0,
             actions: Vec::new(),
         }
     }
@@ -109,7 +125,9 @@ impl<'a> World<'a> {
     /// Seats a session on a pod as another generation.
     pub fn seat(&mut self, seat: usize, pod: usize, generation: Generation) {
         self.unseat(seat);
-        let load = self.seats[seat].session.home_load();
+        let load = self.seats[seat]
+            .session
+            .home_load(self.cluster.pod_capacity());
         self.pods[pod].carry(load, load);
         let seat = &mut self.seats[seat];
         seat.home = Seating::On(pod);
@@ -118,13 +136,24 @@ impl<'a> World<'a> {
         seat.waiting = None;
     }
 
-    /// Takes a session from its pod's account.
+    /// Takes a session from its pods' accounts.
     pub fn unseat(&mut self, seat: usize) {
         let seat = &self.seats[seat];
-        if let Seating::On(pod) = seat.home {
-            let load = seat.session.home_load();
-            let ramping = load * seat.ramp_up_weight(self.cluster, self.now);
-            self.pods[pod].release(load, ramping);
+        let Seating::On(pod) = seat.home else {
+            return;
+        };
+        let load = seat.session.home_load(self.cluster.pod_capacity());
+        let ramping = load * seat.ramp_up_weight(self.cluster, self.now);
+        self.pods[pod].release(load, ramping);
+        if !seat.is_news() {
+            for lender in &seat.session.lenders {
+                if let Some(&pod) = self.pod_by_name.get(&lender.pod)
+                    && !seat.returned.contains(&lender.pod)
+                {
+                    let ramping = lent_load(self.cluster, lender, self.now);
+                    self.pods[pod].take_back(ramping);
+                }
+            }
         }
     }
 
@@ -150,6 +179,12 @@ impl<'a> World<'a> {
         let deadline = candidate.pod.deadline(self.cluster);
         deadline.is_some_and(|deadline| deadline <= self.now)
     }
+}
+
+/// How much of what a pod was granted for does not show in its CPU yet: one worker's at first.
+pub(crate) fn lent_load(cluster: &Cluster, lender: &Lender, now: Duration) -> Load {
+    let age = now.saturating_sub(lender.since);
+    cluster.worker_capacity() * ramp_up_weight(age, cluster.timing.ramp_up)
 }
 
 impl Seat<'_> {

@@ -14,7 +14,11 @@ fn choice(pods: &[Pod], session: &Session) -> Result<String, NoPod> {
         .iter()
         .map(|pod| Candidate::new(pod, &cluster, NOW))
         .collect();
-    choose_pod(&Request::home_of(session), &candidates).map(|pod| pod.name.to_string())
+    choose_pod(
+        &Request::home_of(session, cluster.pod_capacity()),
+        &candidates,
+    )
+    .map(|pod| pod.name.to_string())
 }
 
 /// Used by an application, so that it is not empty.

@@ -284,10 +284,7 @@ fn a_container_that_began_anew_gets_its_session_again() {
 #[test]
 fn what_an_earlier_operator_placed_is_adopted() {
     let mut lost = pair();
-    lost.pods[1].sessions = vec![Hosted {
-        session: "a".into(),
-        generation: Generation(4),
-    }];
+    lost.pods[1].sessions = vec![Hosted::new("a".into(), Generation(4))];
     assert_eq!(
         planned(lost),
         [

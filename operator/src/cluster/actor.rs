@@ -18,7 +18,7 @@ use crate::pod_api::{Access, Client as Pods, Hearing};
 use crate::secrets::{Kept, keep};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Client, ResourceExt};
-use mafalda_plan::{Action, Observed, SessionName, Step, Timing, plan};
+use mafalda_plan::{Action, Observed, Session, SessionName, Step, Timing, plan};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// A plan is made this often at least while something is under way.
 const TURN: Duration = Duration::from_secs(1);
-/// And this often while nothing is: what depends on the time alone may wait for it.
-const REST: Duration = Duration::from_secs(5);
+/// And this often while nothing is: what depends on the time alone may wait for it, but for the end of
+/// a session.
+const REST: Duration = Duration::from_secs(15);
 /// Changes that come together are planned together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How long what was done may take to come back from the API server or the pod.
@@ -68,8 +69,7 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         attempts: HashMap::new(),
         jobs: JoinSet::new(),
         doubt: Doubt::default(),
-        turned: Instant::now(),
-        is_quiet: false,
+        rests_until: Duration::ZERO,
         kept: None,
         keeping: None,
         kept_at: Instant::now(),
@@ -102,10 +102,8 @@ struct Actor {
     attempts: HashMap<Key, Attempt>,
     jobs: JoinSet<(Job, Result<(), Error>)>,
     doubt: Doubt,
-    /// When the last turn was.
-    turned: Instant,
-    /// Whether it found nothing to do, and nothing to wait for.
-    is_quiet: bool,
+    /// The last turn found nothing to do, and nothing to wait for until then.
+    rests_until: Duration,
     kept: Option<Kept>,
     /// Who looks at the Secrets.
     keeping: Option<JoinHandle<Result<Kept, String>>>,
@@ -127,7 +125,6 @@ impl Actor {
             self.secrets(&cluster).await;
             self.excuse();
             if has_news || !self.rests() {
-                self.turned = begun;
                 self.turn(&cluster).await;
             }
             took = took.max(begun.elapsed());
@@ -160,8 +157,8 @@ impl Actor {
 
     /// Whether nothing is under way, and all pods are heard: there is nothing to decide.
     fn rests(&self) -> bool {
-        let heard = self.hearing.longest_silence(self.shared.clock.now()) < TURN * 2;
-        self.is_quiet && heard && self.turned.elapsed() < REST
+        let now = self.shared.clock.now();
+        now < self.rests_until && self.hearing.longest_silence(now) < TURN * 2
     }
 
     /// Time that the operator itself did not have is none of the pods' silence.
@@ -199,7 +196,7 @@ impl Actor {
             && let Ok(kept) = keeping.await
         {
             self.trouble = kept.and_then(|kept| self.take(kept)).err();
-            self.is_quiet = false;
+            self.rests_until = Duration::ZERO;
         }
     }
 
@@ -293,7 +290,14 @@ impl Actor {
             jobs.push(Job::Status(Box::new(status)));
         }
         let waits = |pod: &mafalda_plan::Pod| pod.drain.is_some() || pod.suspect;
-        self.is_quiet = actions.is_empty() && jobs.is_empty() && !observed.pods.iter().any(waits);
+        let is_quiet = actions.is_empty() && jobs.is_empty() && !observed.pods.iter().any(waits);
+        let expires = observed.sessions.iter().filter_map(Session::expires);
+        let rests_until = expires.fold(look.now + REST, Duration::min);
+        self.rests_until = if is_quiet {
+            rests_until
+        } else {
+            Duration::ZERO
+        };
         self.tell(cluster, &look, &actions);
         for job in jobs {
             self.start(cluster, job);
@@ -457,6 +461,12 @@ impl Actor {
                 },
                 Ok(()),
             ) => self.book.told(&session.as_str().into(), *decision, now),
+            (
+                Job::Lend {
+                    session, decision, ..
+                },
+                Ok(()),
+            ) => self.book.lent(&session.as_str().into(), *decision, now),
             (
                 Job::Tell {
                     session, decision, ..

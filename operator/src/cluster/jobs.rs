@@ -6,11 +6,14 @@ use crate::crd::{MafaldaClusterStatus, Phase, Session};
 use crate::media_pod::{manifest, ports};
 use crate::names::{DRAIN, OCCUPIED, RTC_PORT, SAFE_TO_EVICT, SECRETS};
 use crate::observe::{Look, session_of};
+use crate::pod_api::access::LENDING_LIFE;
 use crate::pod_api::report;
 use crate::session::access;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use mafalda_plan::{Action, Drain, DrainPhase, Observed, PodName, SessionName, SessionPhase, Step};
+use mafalda_plan::{
+    Action, Drain, DrainPhase, Lender, Observed, PodName, SessionName, SessionPhase, Step,
+};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
@@ -20,8 +23,8 @@ use std::time::Duration;
 
 /// How long a status is given to come back from the API server before it is written again.
 const ECHO: Duration = Duration::from_secs(5);
-/// How often a session's counts are written at most.
-const COUNTS: Duration = Duration::from_secs(30);
+/// After how long a home is told again which pods lend to its session: their token is good for more.
+const LEND: Duration = Duration::from_secs(LENDING_LIFE.as_secs() / 3);
 
 /// One thing to do. Doing it twice is harmless.
 #[derive(Clone, Debug)]
@@ -76,6 +79,14 @@ pub enum Job {
         generation: u64,
         decision: u32,
     },
+    /// Tell a session's home which pods lend it workers.
+    Lend {
+        session: String,
+        ip: IpAddr,
+        generation: u64,
+        lenders: Vec<(String, IpAddr)>,
+        decision: u32,
+    },
     /// Tell the API server what was decided for a session.
     Settle(Box<Settle>),
     /// Write the cluster's status.
@@ -89,7 +100,6 @@ pub struct Settle {
     pub seat: Seat,
     /// Its home pod's address.
     pub pod: Option<IpAddr>,
-    pub participants: Option<u32>,
 }
 
 /// Jobs with the same key are not done at the same time.
@@ -101,7 +111,7 @@ impl Job {
     pub fn asks_pod(&self) -> bool {
         matches!(
             self,
-            Self::Tell { .. } | Self::Fence { .. } | Self::DrainPod { .. }
+            Self::Tell { .. } | Self::Lend { .. } | Self::Fence { .. } | Self::DrainPod { .. }
         )
     }
 
@@ -124,6 +134,9 @@ impl Job {
             Self::Tell {
                 session, decision, ..
             } => Key("tell", session.clone(), (*decision).into()),
+            Self::Lend {
+                session, decision, ..
+            } => Key("lend", session.clone(), (*decision).into()),
             Self::Settle(settle) => Key("settle", settle.session.name_any(), 0),
             Self::Status(_) => Key("status", String::new(), 0),
         }
@@ -157,11 +170,12 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
         .collect();
     let mut jobs = Vec::new();
     create_pods(look, book, &mut jobs);
-    let homes = book.homes();
+    let occupied_pods = book.occupied();
     for planned in &observed.pods {
         if let (Some(pod), Some(note)) = (there.get(&planned.name), book.pods.get(&planned.name)) {
-            let occupied = homes.contains(&planned.name) || !planned.sessions.is_empty();
-            jobs.extend(mark(look, pod, note, occupied || planned.anonymous > 0));
+            let others = planned.anonymous > 0 || planned.borrowers > 0;
+            let occupied = occupied_pods.contains(&planned.name) || !planned.sessions.is_empty();
+            jobs.extend(mark(look, pod, note, occupied || others));
             jobs.extend(tell_address(look, pod));
             jobs.extend(expose(look, pod));
             jobs.extend(drain(look, pod, planned));
@@ -190,6 +204,9 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
         let uid = session.metadata.uid.as_ref();
         if let Some(seat) = seat.filter(|seat| uid == Some(&seat.uid)) {
             let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
+            if let Some(home) = home {
+                jobs.extend(lend(look, session, seat, home, &there));
+            }
             jobs.extend(match (seat.untold, home) {
                 (true, Some(pod)) => tell(session, seat, pod),
                 (true, None) | (false, _) => settle(look, session, seat, home.copied()),
@@ -338,6 +355,38 @@ fn tell(session: &Session, seat: &Seat, pod: &Pod) -> Option<Job> {
     })
 }
 
+/// What a home does not know of the pods that lend to its session.
+fn lend(
+    look: &Look<'_>,
+    session: &Session,
+    seat: &Seat,
+    home: &Pod,
+    there: &HashMap<PodName, &Arc<Pod>>,
+) -> Option<Job> {
+    let said = session_of(look.heard_of(home)?, &session.name_any())?;
+    if seat.untold || seat.phase != SessionPhase::Active || said.generation != seat.generation.0 {
+        return None;
+    }
+    let is_told = said.pods.len() == seat.lenders.len()
+        && seat
+            .lenders
+            .iter()
+            .all(|lender| said.pods.iter().any(|pod| pod.name == lender.pod.as_str()));
+    let is_fresh = |at: Duration| look.now.saturating_sub(at) < LEND;
+    if is_told && (seat.lenders.is_empty() || seat.lent_at.is_some_and(is_fresh)) {
+        return None;
+    }
+    let address = |lender: &Lender| Some((lender.pod.to_string(), ip_of(there.get(&lender.pod)?)?));
+    Some(Job::Lend {
+        session: session.name_any(),
+        ip: ip_of(home)?,
+        generation: seat.generation.0,
+        // One without an address has gone: the next plan takes it back.
+        lenders: seat.lenders.iter().filter_map(address).collect(),
+        decision: seat.decided,
+    })
+}
+
 /// What the API server does not know of a session.
 fn settle(
     look: &Look<'_>,
@@ -345,27 +394,20 @@ fn settle(
     seat: &Seat,
     home: Option<&Arc<Pod>>,
 ) -> Option<Job> {
-    let heard = home.and_then(|pod| look.heard_of(pod));
-    let said = heard.and_then(|heard| session_of(heard, &session.name_any()));
-    let participants = said.and_then(|said| said.participants);
     let status = session.status.as_ref();
     let generation = status.and_then(|status| status.generation);
     let age = look.now.saturating_sub(seat.settled_at);
     let active = seat.phase == SessionPhase::Active;
     let written = generation.unwrap_or_default() == seat.generation.0
         && (status.and_then(|status| status.phase) == Some(Phase::Active)) == active;
-    let known = status.and_then(|status| status.participants);
-    let counts = active && participants.is_some() && participants != known;
     let due = (seat.decided > seat.settled && !seat.untold)
         || (seat.decided > 0 && !written && age >= ECHO)
-        || (counts && age >= COUNTS)
         || (active && access::is_due(seat.token_since, look.now));
     due.then(|| {
         Job::Settle(Box::new(Settle {
             session: session.clone(),
             seat: seat.clone(),
             pod: home.and_then(|pod| ip_of(pod)),
-            participants,
         }))
     })
 }

@@ -128,7 +128,21 @@ impl Performer {
                 ip,
                 generation,
                 ..
-            } => self.pods.put_session(*ip, session, *generation).await?,
+            } => {
+                self.pods
+                    .put_session(*ip, session, *generation, &[])
+                    .await?
+            }
+            Job::Lend {
+                session,
+                ip,
+                generation,
+                lenders,
+                ..
+            } => {
+                let put = self.pods.put_session(*ip, session, *generation, lenders);
+                put.await?;
+            }
             Job::Settle(settle) => self.settle(settle).await?,
             Job::Status(status) => {
                 let clusters: Api<MafaldaCluster> =
@@ -158,7 +172,7 @@ impl Performer {
             apply(&secrets, &secret_name, secret).await?;
         }
         let now = self.clock.now();
-        let made = status::status(session, seat, settle.pod, settle.participants, now);
+        let made = status::status(session, seat, settle.pod, now);
         if session.status.as_ref() == Some(&made) {
             return Ok(());
         }

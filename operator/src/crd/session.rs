@@ -42,12 +42,6 @@ use std::collections::BTreeMap;
         json_path = ".status.homePod"
     ),
     printcolumn(
-        name = "Participants",
-        type_ = "integer",
-        description = "Participants, counted at most every 30 seconds",
-        json_path = ".status.participants"
-    ),
-    printcolumn(
         name = "Generation",
         type_ = "integer",
         description = "How often it was placed",
@@ -64,6 +58,13 @@ use std::collections::BTreeMap;
         type_ = "string",
         description = "Where its application connects",
         json_path = ".status.endpoint",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Pods",
+        type_ = "string",
+        description = "All media pods that it is on",
+        json_path = ".status.pods",
         priority = 1
     ),
     printcolumn(
@@ -103,7 +104,7 @@ pub struct SessionSpec {
     #[schemars(range(min = 1, max = 100_000))]
     pub max_participants: u32,
 
-    /// Over how many media pods the session may spread. Default: 1 to 8.
+    /// Over how many media pods the session may spread. Default: 8.
     #[serde(default)]
     pub spread: Spread,
 
@@ -136,19 +137,9 @@ pub struct ClusterRef {
 /// Over how many media pods a session spreads.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("self.minPods <= self.maxPods")
-        .message("spec.spread.minPods must not be more than spec.spread.maxPods")
-        .field_path(".minPods")
-)]
 pub struct Spread {
-    /// Media pods at least, as soon as there are as many participants: 1 to 64. With 2 and more
-    /// the loss of a pod other than the home pod hits only a part of the participants. Default: 1.
-    #[serde(default = "default_min_pods")]
-    #[schemars(range(min = 1, max = 64))]
-    pub min_pods: u16,
-
-    /// Media pods at most: 1 to 64. 1 keeps the session on its home pod. Default: 8.
+    /// Media pods at most: 1 to 64. 1 keeps the session on its home pod. A session that needs more
+    /// than its home's workers is granted others, one after the other; a small one never. Default: 8.
     #[serde(default = "default_max_pods")]
     #[schemars(range(min = 1, max = 64))]
     pub max_pods: u16,
@@ -226,7 +217,8 @@ pub struct SessionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home_pod: Option<String>,
 
-    /// All media pods that the session has participants on, the home pod among them.
+    /// All media pods that the session may use, the home pod first. Others are granted when the
+    /// workers of those that it has are above the watermark, and returned when it uses them no more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub pods: Vec<String>,
@@ -239,10 +231,6 @@ pub struct SessionStatus {
     /// to the Session and goes with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_name: Option<String>,
-
-    /// Participants, counted at most every 30 seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub participants: Option<u32>,
 
     /// Why the session is in its phase, in one CamelCase word; the conditions say more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -272,7 +260,6 @@ pub enum Phase {
 impl Default for Spread {
     fn default() -> Self {
         Self {
-            min_pods: default_min_pods(),
             max_pods: default_max_pods(),
         }
     }
@@ -284,10 +271,6 @@ fn default_expected() -> u32 {
 
 fn default_max_participants() -> u32 {
     1000
-}
-
-fn default_min_pods() -> u16 {
-    1
 }
 
 fn default_max_pods() -> u16 {

@@ -265,6 +265,7 @@ fn arguments(cluster: &MafaldaCluster, place: &Place<'_>) -> Vec<String> {
         format!("--cluster={}", cluster.name_any()),
         "--tls-cert=/etc/mafalda/tls/tls.crt".to_owned(),
         "--tls-key=/etc/mafalda/tls/tls.key".to_owned(),
+        "--peer-ca=/etc/mafalda/tls/ca.crt".to_owned(),
         format!("--workers={}", place.workers),
         format!("--rtc-port={}", place.rtc_port),
         format!("--rtc-port-range={}-{}", other.start(), other.end()),

@@ -8,6 +8,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
+/// How long a token is good that pods show each other.
+pub const LENDING_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// How long a token of the operator is good.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
@@ -28,6 +31,7 @@ pub struct Access {
     private_key: String,
     tls: Arc<ClientConfig>,
     token: Mutex<Option<(String, Instant)>>,
+    lending: Mutex<Option<(String, Instant)>>,
 }
 
 impl Access {
@@ -54,6 +58,7 @@ impl Access {
             private_key: private_key.to_owned(),
             tls: Arc::new(tls),
             token: Mutex::default(),
+            lending: Mutex::default(),
         };
         access.bearer()?;
         Ok(access)
@@ -64,11 +69,31 @@ impl Access {
     /// # Errors
     /// When the key signs nothing.
     pub fn bearer(&self) -> Result<String, Error> {
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.kept(&self.token, Role::Operator, TOKEN_LIFE)?;
+        Ok(format!("Bearer {token}"))
+    }
+
+    /// The token that pods show to those that lend them workers: one for all, as a pod has one
+    /// connection to another, and good for two thirds of its time at the least.
+    ///
+    /// # Errors
+    /// When the key signs nothing.
+    pub fn lending(&self) -> Result<String, Error> {
+        self.kept(&self.lending, Role::Pod, LENDING_LIFE)
+    }
+
+    /// A token that is made anew after a third of its life.
+    fn kept(
+        &self,
+        kept: &Mutex<Option<(String, Instant)>>,
+        role: Role,
+        life: Duration,
+    ) -> Result<String, Error> {
+        let mut token = kept.lock().unwrap_or_else(PoisonError::into_inner);
         match &*token {
-            Some((token, made)) if made.elapsed() < TOKEN_LIFE / 2 => Ok(token.clone()),
+            Some((token, made)) if made.elapsed() < life / 3 => Ok(token.clone()),
             Some(_) | None => {
-                let made = format!("Bearer {}", self.sign(Role::Operator, "*", TOKEN_LIFE)?);
+                let made = self.sign(role, "*", life)?;
                 *token = Some((made.clone(), Instant::now()));
                 Ok(made)
             }

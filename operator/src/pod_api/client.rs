@@ -97,12 +97,30 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| Error::Unreachable(error.to_string()))
     }
 
-    /// Starts a session there, or raises its generation.
+    /// Starts a session there, or raises its generation; `lenders`, by name and address, lend it
+    /// workers.
     ///
     /// # Errors
     /// When the pod drains or knows a later generation, and as [`Client::status`].
-    pub async fn put_session(&self, pod: IpAddr, name: &str, generation: u64) -> Result<(), Error> {
-        let body = json!({"generation": generation});
+    pub async fn put_session(
+        &self,
+        pod: IpAddr,
+        name: &str,
+        generation: u64,
+        lenders: &[(String, IpAddr)],
+    ) -> Result<(), Error> {
+        let peer = |(name, ip): &(String, IpAddr)| {
+            let url = format!("wss://{}", SocketAddr::new(*ip, API_PORT));
+            json!({"name": name, "url": url})
+        };
+        let pods: Vec<Value> = lenders.iter().map(peer).collect();
+        let mut body = json!({"generation": generation, "pods": pods});
+        if !lenders.is_empty() {
+            let token = self.access.lending();
+            body["token"] = token
+                .map_err(|error| Error::Unreachable(error.to_string()))?
+                .into();
+        }
         let path = format!("/v1/sessions/{name}");
         self.ask(Method::PUT, pod, &path, Some(body))
             .await

@@ -14,6 +14,8 @@ pub struct Report {
     pub workers: Vec<Worker>,
     pub sessions: Vec<Session>,
     pub connections: Connections,
+    /// Pods that have something on its workers.
+    pub borrowers: u32,
 }
 
 /// The release that its workers are of.
@@ -42,7 +44,43 @@ pub struct Session {
     pub connections: u32,
     /// Since when nobody is in it, in seconds since 1970.
     pub empty_since: Option<u64>,
-    pub participants: Option<u32>,
+    pub carries: Carries,
+    /// None of its workers is below the watermark.
+    pub wants_more: bool,
+    /// The pods that lend it workers.
+    pub pods: Vec<Lender>,
+}
+
+/// What a session has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Carries {
+    pub consumers: u32,
+}
+
+/// A pod that lends a session workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lender {
+    pub name: String,
+    /// Since when they carry nothing of it, in seconds since 1970.
+    pub unused_since: Option<u64>,
+}
+
+impl Session {
+    /// Whether the other says the same, but for what it carries.
+    fn is_like(&self, other: &Self) -> bool {
+        let told = |session: &Self| {
+            let connections = session.connections;
+            (
+                session.generation,
+                connections,
+                session.empty_since,
+                session.wants_more,
+            )
+        };
+        self.name == other.name && told(self) == told(other) && self.pods == other.pods
+    }
 }
 
 /// Applications' connections, those of sessions included.
@@ -94,7 +132,13 @@ impl Report {
 
     /// Whether the other says something that decisions depend on at once: all but load.
     pub fn differs(&self, other: &Self) -> bool {
-        self.sessions != other.sessions
+        self.sessions.len() != other.sessions.len()
+            || !self
+                .sessions
+                .iter()
+                .zip(&other.sessions)
+                .all(|(session, other)| session.is_like(other))
+            || self.borrowers != other.borrowers
             || self.drain != other.drain
             || self.draining != other.draining
             || self.is_ready() != other.is_ready()

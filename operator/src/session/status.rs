@@ -15,15 +15,8 @@ pub fn endpoint(pod: IpAddr, session: &str) -> String {
     format!("wss://{address}/v1/sessions/{session}")
 }
 
-/// The status of a Session in its seat. `pod` is the address of its home pod, `participants` what
-/// that says.
-pub fn status(
-    session: &Session,
-    seat: &Seat,
-    pod: Option<IpAddr>,
-    participants: Option<u32>,
-    now: Duration,
-) -> SessionStatus {
+/// The status of a Session in its seat. `pod` is the address of its home pod.
+pub fn status(session: &Session, seat: &Seat, pod: Option<IpAddr>, now: Duration) -> SessionStatus {
     let name = session.name_any();
     let before = session.status.clone().unwrap_or_default();
     let phase = match seat.phase {
@@ -35,6 +28,10 @@ pub fn status(
     let (reason, message) = (seat.why.0.as_str(), seat.why.1.as_str());
     let active = phase == Phase::Active;
     let home = seat.home.as_ref().filter(|_| phase != Phase::Ended);
+    let pods = home.into_iter().flat_map(|home| {
+        let lenders = seat.lenders.iter().map(|lender| &lender.pod);
+        std::iter::once(&home.pod).chain(lenders)
+    });
     let generation = session.metadata.generation;
     let moved = before.generation != Some(seat.generation.0);
     let of = |of, holds: bool| {
@@ -55,10 +52,9 @@ pub fn status(
         phase: Some(phase),
         generation: (seat.generation.0 > 0).then_some(seat.generation.0),
         home_pod: home.map(|home| home.pod.to_string()),
-        pods: home.map(|home| home.pod.to_string()).into_iter().collect(),
+        pods: pods.map(ToString::to_string).collect(),
         endpoint: pod.filter(|_| active).map(|pod| endpoint(pod, &name)),
         token_secret_name: active.then(|| access_secret(&name)),
-        participants: participants.filter(|_| active),
         last_reason: (!reason.is_empty()).then(|| reason.to_owned()),
         conditions: vec![of("Ready", active), of("Placed", home.is_some())],
         observed_generation: generation,
@@ -68,7 +64,7 @@ pub fn status(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mafalda_plan::{Generation, Home};
+    use mafalda_plan::{Generation, Home, Lender};
     use serde_json::json;
 
     fn session() -> Session {
@@ -90,6 +86,11 @@ mod tests {
                 pod: pod.into(),
                 since: Duration::ZERO,
             }),
+            lenders: vec![Lender {
+                pod: "talk-7".into(),
+                since: Duration::ZERO,
+            }],
+            lent_at: None,
             waiting: None,
             why: ("Because".to_owned(), "it is so".to_owned()),
             untold: false,
@@ -111,7 +112,7 @@ mod tests {
             (SessionPhase::Ended, 2, Some("talk-1"), Phase::Ended),
         ] {
             let seat = seat(phase, generation, home);
-            let status = status(&session(), &seat, Some([10, 0, 0, 7].into()), None, now);
+            let status = status(&session(), &seat, Some([10, 0, 0, 7].into()), now);
             assert_eq!(status.phase, Some(told));
             assert_eq!(status.last_reason.as_deref(), Some("Because"));
             assert_eq!(status.observed_generation, Some(4));
@@ -119,6 +120,11 @@ mod tests {
             assert_eq!(status.token_secret_name.is_some(), active);
             let endpoint = active.then_some("wss://10.0.0.7:4400/v1/sessions/stage");
             assert_eq!(status.endpoint.as_deref(), endpoint);
+            let pods = match told {
+                Phase::Active | Phase::Recovering => vec!["talk-1", "talk-7"],
+                Phase::Pending | Phase::Ended => vec![],
+            };
+            assert_eq!(status.pods, pods);
             let ready = &status.conditions[0];
             assert_eq!(ready.status, if active { "True" } else { "False" });
             assert_eq!(ready.message, "it is so");
@@ -135,11 +141,11 @@ mod tests {
         );
         let mut session = session();
         let mut seat = seat(SessionPhase::Active, 1, Some("talk-0"));
-        let one = status(&session, &seat, None, None, first);
+        let one = status(&session, &seat, None, first);
         session.status = Some(one.clone());
-        assert_eq!(status(&session, &seat, None, None, later), one);
+        assert_eq!(status(&session, &seat, None, later), one);
         seat.generation = Generation(2);
-        let moved = status(&session, &seat, None, None, later);
+        let moved = status(&session, &seat, None, later);
         assert_eq!(
             moved.conditions[0].last_transition_time,
             one.conditions[0].last_transition_time

@@ -41,10 +41,7 @@ fn cluster(waiting: u32) -> Observed {
         let placed = number >= waiting;
         if placed {
             let pod = &mut pods[(number % PODS) as usize];
-            pod.sessions.push(Hosted {
-                session: name.clone(),
-                generation: Generation(1),
-            });
+            pod.sessions.push(Hosted::new(name.clone(), Generation(1)));
             for cpu in &mut pod.cpu {
                 *cpu += Load::expected(participants).workers() / 4.0;
             }
@@ -68,6 +65,7 @@ fn cluster(waiting: u32) -> Observed {
                 pod: format!("c-{}", number % PODS).into(),
                 since: now - Duration::from_secs(1000),
             }),
+            lenders: Vec::new(),
             waiting: None,
         }
     });
@@ -103,6 +101,7 @@ fn well(number: u32, now: Duration) -> Pod {
         mediasoup: Some("3.27.1".into()),
         cpu: vec![0.0; 4],
         phase: PodPhase::Running,
+        unschedulable: false,
         created: Duration::ZERO,
         terminating_since: None,
         ready_since: Some(Duration::ZERO),
@@ -115,5 +114,6 @@ fn well(number: u32, now: Duration) -> Pod {
         last_seen: Some(now),
         sessions: vec![],
         anonymous: 0,
+        borrowers: 0,
     }
 }

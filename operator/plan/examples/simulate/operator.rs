@@ -109,6 +109,8 @@ impl World {
             | Step::MarkSuspect { .. }
             | Step::ClearSuspect { .. }
             | Step::AdoptSession { .. }
+            | Step::GrantPod { .. }
+            | Step::ReturnPod { .. }
             | Step::FenceSession { .. } => {}
         }
     }
@@ -135,8 +137,5 @@ impl World {
 }
 
 fn runs(session: &SessionName, generation: Generation) -> Hosted {
-    Hosted {
-        session: session.clone(),
-        generation,
-    }
+    Hosted::new(session.clone(), generation)
 }

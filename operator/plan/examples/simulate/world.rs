@@ -164,6 +164,7 @@ impl World {
             phase: SessionPhase::Pending,
             generation: Generation(0),
             home: None,
+            lenders: Vec::new(),
             waiting: None,
         });
         let truth = Truth {

@@ -41,6 +41,7 @@ pub fn pod(ordinal: u64, load: f64) -> Pod {
         mediasoup: Some("3.27.1".into()),
         cpu: vec![load / 2.0; 2],
         phase: PodPhase::Running,
+        unschedulable: false,
         created: s(1000),
         terminating_since: None,
         ready_since: Some(s(1010)),
@@ -53,6 +54,7 @@ pub fn pod(ordinal: u64, load: f64) -> Pod {
         last_seen: Some(NOW),
         sessions: Vec::new(),
         anonymous: 0,
+        borrowers: 0,
     }
 }
 
@@ -70,6 +72,7 @@ pub fn session(name: &str, participants: u32) -> Session {
         phase: SessionPhase::Pending,
         generation: Generation(0),
         home: None,
+        lenders: Vec::new(),
         waiting: None,
     }
 }
@@ -85,10 +88,7 @@ pub fn observed(pods: Vec<Pod>, sessions: Vec<Session>) -> Observed {
 
 /// A session that has been on that pod for long, in generation 1, as both of them say.
 pub fn on(name: &str, pod: &mut Pod) -> Session {
-    pod.sessions.push(Hosted {
-        session: name.into(),
-        generation: Generation(1),
-    });
+    pod.sessions.push(Hosted::new(name.into(), Generation(1)));
     Session {
         phase: SessionPhase::Active,
         generation: Generation(1),
@@ -139,6 +139,8 @@ pub fn notes(actions: &[Action]) -> Vec<String> {
                 generation,
             } => format!("adopt {session} on {pod} as {generation}"),
             Step::HoldSession { session } => format!("hold {session}"),
+            Step::GrantPod { session, pod } => format!("grant {pod} to {session}"),
+            Step::ReturnPod { session, pod } => format!("return {pod} of {session}"),
             Step::ExpireSession { session } => format!("expire {session}"),
             Step::FenceSession {
                 pod,

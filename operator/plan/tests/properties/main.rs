@@ -135,6 +135,50 @@ fn is_cordoned_by(actions: &[Action], pod: &PodName) -> bool {
     actions.iter().any(cordons)
 }
 
+/// A session is lent workers of pods that serve, of its own release, and no more than it may have.
+fn lending_is_right(before: &Observed, after: &Observed, actions: &[Action]) {
+    for action in actions {
+        let Step::GrantPod { session, pod } = &action.step else {
+            continue;
+        };
+        let session = after.sessions.iter().find(|other| other.name == *session);
+        let session = session.expect("a session that was lent something");
+        let home = find(after, &session.home.as_ref().expect("its home").pod).expect("a home");
+        let pod = find(after, pod).expect("a pod that is there");
+        assert_eq!(state(after, pod), State::Available, "{action:?}");
+        assert_eq!(pod.mediasoup, home.mediasoup);
+        assert!(!is_held(before), "{action:?}");
+    }
+    for session in &after.sessions {
+        let lenders: BTreeSet<_> = session.lenders.iter().map(|lender| &lender.pod).collect();
+        assert_eq!(
+            lenders.len(),
+            session.lenders.len(),
+            "one twice: {session:?}"
+        );
+        assert!(
+            lenders.len() < session.max_pods as usize,
+            "too many: {session:?}"
+        );
+        let home = session.home.as_ref().map(|home| &home.pod);
+        assert!(
+            home.is_none_or(|home| !lenders.contains(home)),
+            "{session:?}"
+        );
+        if session.phase != SessionPhase::Active {
+            continue;
+        }
+        for lender in lenders {
+            let pod = find(after, lender).expect("a lender that is there");
+            let goes = matches!(
+                state(after, pod),
+                State::Failed | State::Cordoned | State::Draining
+            );
+            assert!(!goes, "{} lends on", pod.name);
+        }
+    }
+}
+
 /// A drain is over at its deadline.
 fn drains_end(after: &Observed) {
     for pod in &after.pods {
@@ -180,6 +224,7 @@ proptest! {
             placements_are_right(&before, &after, &actions);
             pool_is_bounded(&before, &after, &actions);
             drains_end(&after);
+            lending_is_right(&before, &after, &actions);
             model.carry_out(&actions);
         }
     }

@@ -24,6 +24,12 @@ pub enum Event {
     },
     Addresses,
     Noise(Vec<f64>),
+    /// All workers of a session are above the watermark, and all it was lent is used.
+    Hot(usize),
+    /// It uses nothing of what it was lent.
+    Cool(usize),
+    /// No node has room for pods that start.
+    NodesFull(bool),
     Silent(usize),
     /// Its process ends. The machine says so.
     Dies(usize),
@@ -56,6 +62,9 @@ pub fn event() -> impl Strategy<Value = Event> {
         8 => prop::bool::weighted(0.8).prop_map(|address| PodsReady { address }),
         1 => Just(Addresses),
         4 => prop::collection::vec(0.0..1.0f64, 1..6).prop_map(Noise),
+        6 => any.clone().prop_map(Hot),
+        3 => any.clone().prop_map(Cool),
+        1 => prop::bool::ANY.prop_map(NodesFull),
         2 => any.clone().prop_map(Silent),
         2 => any.clone().prop_map(Dies),
         4 => any.clone().prop_map(Answers),
@@ -161,6 +170,24 @@ impl Model {
                     pod.cpu = vec![*load; 2];
                 }
             }
+            Event::Hot(pick) | Event::Cool(pick) => {
+                let hot = matches!(event, Event::Hot(_));
+                let name = self.session(pick).map(|session| session.name.clone());
+                let pods = self.observed.pods.iter_mut();
+                let said = pods.flat_map(|pod| &mut pod.sessions);
+                for hosted in said.filter(|hosted| Some(&hosted.session) == name.as_ref()) {
+                    hosted.wants_more = hot;
+                    for lent in &mut hosted.lenders {
+                        lent.unused_since = (!hot).then_some(now);
+                    }
+                }
+            }
+            Event::NodesFull(full) => {
+                let starting = |pod: &&mut Pod| pod.ready_since.is_none();
+                for pod in self.observed.pods.iter_mut().filter(starting) {
+                    pod.unschedulable = full;
+                }
+            }
             Event::Silent(pick) => {
                 if let Some(pod) = self.pod(pick) {
                     let name = pod.name.clone();
@@ -256,6 +283,9 @@ impl Model {
             let up = pod.ready_since.is_some() && pod.phase != PodPhase::Failed;
             if up && !self.silent.contains(&pod.name) {
                 pod.last_seen = Some(now);
+                for hosted in &mut pod.sessions {
+                    hear_of_lenders(hosted, &self.observed.sessions, now);
+                }
             }
         }
     }
@@ -286,10 +316,7 @@ impl Model {
                 .homes
                 .insert((session.clone(), generation), pod.clone());
             assert_eq!(earlier, None, "{session} has two homes in {generation}");
-            let hosted = Hosted {
-                session: session.clone(),
-                generation,
-            };
+            let hosted = Hosted::new(session.clone(), generation);
             let pods = &mut self.observed.pods;
             if let Some(pod) = pods.iter_mut().find(|candidate| candidate.name == *pod) {
                 pod.sessions.retain(|hosted| hosted.session != *session);
@@ -297,4 +324,22 @@ impl Model {
             }
         }
     }
+}
+
+/// A home knows what it was told of pods that lend to a session.
+fn hear_of_lenders(hosted: &mut Hosted, sessions: &[Session], now: std::time::Duration) {
+    let session = sessions
+        .iter()
+        .find(|session| session.name == hosted.session);
+    let lenders = session.map_or(&[][..], |session| &session.lenders);
+    let known = std::mem::take(&mut hosted.lenders);
+    let lent = |lender: &Lender| {
+        let fresh = || Lent {
+            pod: lender.pod.clone(),
+            unused_since: Some(now),
+        };
+        let known = known.iter().find(|lent| lent.pod == lender.pod);
+        known.cloned().unwrap_or_else(fresh)
+    };
+    hosted.lenders = lenders.iter().map(lent).collect();
 }

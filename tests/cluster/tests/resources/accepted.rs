@@ -46,7 +46,7 @@ fn a_session_with_its_cluster_alone_has_its_defaults() {
             "clusterRef": {"name": "mafalda"},
             "expectedParticipants": 10,
             "maxParticipants": 1000,
-            "spread": {"minPods": 1, "maxPods": 8},
+            "spread": {"maxPods": 8},
             "lifetime": {},
             "placement": {},
         })
@@ -123,7 +123,7 @@ fn everything_that_can_be_said_is_kept() {
         "clusterRef": {"name": "other"},
         "expectedParticipants": 100_000,
         "maxParticipants": 100_000,
-        "spread": {"minPods": 64, "maxPods": 64},
+        "spread": {"maxPods": 64},
         "lifetime": {"emptySeconds": 10, "totalSeconds": 31_536_000},
         "placement": {"region": "eu-west-1", "nodeLabels": {"example.com/disk": "fast"}},
     })];

@@ -73,7 +73,6 @@ fn a_glance_tells_whether_it_is_well() {
             pods: vec!["glance-x7".to_owned()],
             endpoint: Some("wss://gateway/v1/sessions/glance/worker".to_owned()),
             token_secret_name: Some("glance-token".to_owned()),
-            participants: Some(5),
             last_reason: Some("HomePodLost".to_owned()),
             conditions: ready("Active"),
             observed_generation: Some(1),
@@ -93,12 +92,16 @@ fn a_glance_tells_whether_it_is_well() {
         assert_eq!(row[8..10].join(" "), "HostPort 3.27.1");
 
         let (head, row) = table(&["get", "mfs", "glance"]);
-        let columns = "NAME PHASE CLUSTER HOME PARTICIPANTS GENERATION REASON AGE";
+        let columns = "NAME PHASE CLUSTER HOME GENERATION REASON AGE";
         assert_eq!(head.join(" "), columns);
         assert_eq!(
-            row[..7].join(" "),
-            "glance Active mafalda glance-x7 5 2 HomePodLost"
+            row[..6].join(" "),
+            "glance Active mafalda glance-x7 2 HomePodLost"
         );
+
+        let (head, row) = table(&["get", "mfs", "glance", "-o", "wide"]);
+        assert!(head.ends_with(&["ENDPOINT".into(), "PODS".into(), "AGE".into()]));
+        assert_eq!(row[7], r#"["glance-x7"]"#);
 
         // The category has both.
         let both = CLUSTER.kubectl(&["get", "mafalda", "-o", "name"]).unwrap();

@@ -77,7 +77,7 @@ impl Bare {
             .patch(&secret_name, &apply, &Patch::Apply(secret))
             .await
             .unwrap();
-        let status = status::status(&made, &self.seat(), Some(pod), None, self.now);
+        let status = status::status(&made, &self.seat(), Some(pod), self.now);
         let patch =
             json!({"apiVersion": "mafalda.dev/v1alpha1", "kind": "Session", "status": status});
         self.sessions
@@ -95,6 +95,8 @@ impl Bare {
                 pod: "talk-0".into(),
                 since: self.now,
             }),
+            lenders: Vec::new(),
+            lent_at: None,
             waiting: None,
             why: ("Placed".to_owned(), "placed on talk-0".to_owned()),
             untold: false,
