@@ -27,6 +27,9 @@ import { Random } from './soak-random.mjs';
 const PACKETS_A_SECOND = 25;
 /** One application in so many has a call with real packets. */
 const CALLS = 5;
+/** One in so many is large, with so many consumers: soak/main.rs has the same number. */
+const LARGE_EACH = 25;
+const LARGE = 24;
 
 const [folder, seed] = process.argv.slice(2);
 const random = new Random(Number(seed));
@@ -44,7 +47,10 @@ const names = (await readdir(folder)).filter((name) => !name.startsWith('.')).so
 const calls = [];
 const applications = await Promise.all(
   names.map(async (name, index) => {
-    const call = index % CALLS === 0 ? await Call.open(index + 1, 2) : undefined;
+    const call =
+      index % CALLS === 0
+        ? await Call.open(index + 1, index % LARGE_EACH === 0 ? LARGE : 2)
+        : undefined;
     if (call) calls.push(call);
     return new Application(path.join(folder, name), random.fork(), requests, call);
   }),
