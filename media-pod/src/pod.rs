@@ -410,24 +410,30 @@ impl Pod {
             .collect()
     }
 
-    /// Counts `client`'s wish for one more worker against the limits; `of_session`: for a session that
-    /// is here.
+    /// Counts `client`'s wish for one more worker against the limits; `session`: for one that is here.
     pub fn reserve(
         &self,
         client: &str,
         limit: Option<usize>,
         mode: Mode,
-        of_session: bool,
+        session: Option<&str>,
     ) -> Result<Reservation, RefusalBody> {
         let config = self.config();
         let mut state = self.state();
         // A session that is here goes on until it is moved: its applications may come back.
-        if state.stopping || !of_session && !state.takes_new() {
+        if state.stopping || session.is_none() && !state.takes_new() {
             return Err(draining());
         }
+        // How many sessions are here was decided by load when they were placed. Each has its own
+        // count: one application may have many of them.
+        let client = match session {
+            Some(name) => format!("{client} in {name}"),
+            None => client.to_owned(),
+        };
         let all: usize = state.workers_of.values().sum();
         let processes = usize::from(mode == Mode::Real);
-        if all >= config.max_workers || processes > self.free_processes(&state) {
+        let is_full = session.is_none() && all >= config.max_workers;
+        if is_full || processes > self.free_processes(&state) {
             return Err(refusal(
                 "tooManyWorkers",
                 format!(
@@ -440,7 +446,7 @@ impl Pod {
         let limit = limit.map_or(config.max_workers_per_client, |limit| {
             limit.min(config.max_workers_per_client)
         });
-        let count = state.workers_of.entry(client.to_owned()).or_default();
+        let count = state.workers_of.entry(client.clone()).or_default();
         if *count >= limit {
             return Err(refusal(
                 "tooManyWorkers",
@@ -454,7 +460,7 @@ impl Pod {
         state.processes += processes;
         Ok(Reservation {
             pod: self.clone(),
-            client: Some(client.to_owned()),
+            client: Some(client),
             processes,
         })
     }

@@ -19,6 +19,20 @@ function client(pod) {
   };
 }
 
+test('each session that was placed here has a worker, also if one application has them all', async (t) => {
+  const pod = await startVirtualPod(t, { workers: 1, args: ['--max-workers', '1'] });
+  const ask = client(pod);
+  for (const name of ['one', 'two', 'three']) {
+    const path = `/v1/sessions/${name}`;
+    assert.equal((await ask('PUT', path, { generation: 1 })).status, 201);
+    const worker = await createWorker(t, pod.webSocketUrl + path);
+    await worker.createRouter();
+    // One session alone does not get all there is.
+    await assert.rejects(createWorker(t, pod.webSocketUrl + path), /code:50/);
+  }
+  await assert.rejects(createWorker(t, pod), /code:50/);
+});
+
 test('a session is made, used, raised and ended; an older generation is refused', async (t) => {
   const pod = await startVirtualPod(t);
   const ask = client(pod);

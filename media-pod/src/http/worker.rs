@@ -176,7 +176,7 @@ fn admit(
     let client = subject.unwrap_or_else(|| peer.ip().to_string());
     let limit = claims.and_then(|claims| claims.limits.workers);
     let reservation = match wish.kind {
-        Kind::Worker(mode) => pod.reserve(&client, limit, mode, session.is_some())?,
+        Kind::Worker(mode) => pod.reserve(&client, limit, mode, wish.session.as_deref())?,
         Kind::Members => pod.reserve_lending()?,
     };
     Ok(Admission::New {

@@ -27,7 +27,8 @@ export class Application {
   died = 0;
   failed = 0;
   crashed = 0;
-  isHere = false;
+  /** `away`, `making` a worker, `here`, `leaving`, or `ending`: waiting for its worker's end. */
+  state = 'away';
   #folder;
   #random;
   #requests;
@@ -67,23 +68,27 @@ export class Application {
   /** @param {Set<any>} own  its requests @param {AbortSignal} stopping */
   async #visit(own, stopping) {
     let worker;
+    this.state = 'making';
     try {
       worker = await this.#createWorker();
     } catch (error) {
       this.failed++;
+      this.state = 'away';
       console.error(`${this.#folder}: no worker: ${error}`);
       await pause(RETRY, stopping);
       return;
     }
     this.joined++;
-    this.isHere = true;
+    this.state = 'here';
     if (this.#bereft !== undefined) this.#back.push(Math.round(performance.now() - this.#bereft));
     this.#bereft = undefined;
     const ended = new Promise((resolve) => worker.once('subprocessclose', resolve));
     const died = new Promise((_, reject) => worker.once('died', () => reject(new Gone())));
     died.catch(() => {});
+    const lost = this.#requests.oneLost(own, ended);
     try {
-      await Promise.race([this.#hold(worker, stopping), died]);
+      await Promise.race([this.#hold(worker, stopping), died, lost]);
+      this.state = 'leaving';
       await Promise.race([this.#leave(worker, own, stopping), died]);
     } catch (error) {
       // A request that was refused is counted; whoever made it begins anew, as on a dead worker.
@@ -93,14 +98,15 @@ export class Application {
         worker.close();
       }
     }
+    this.state = 'ending';
     if (!worker.closed) await died.catch(() => {});
     if (worker.died && !this.#crashing) {
       this.died++;
       this.#bereft = performance.now();
     }
     this.#crashing = false;
-    this.isHere = false;
     await ended;
+    this.state = 'away';
   }
 
   #crashing = false;

@@ -101,6 +101,22 @@ export class Requests {
     }
   }
 
+  /**
+   * Rejects when one of the owner's is lost: nobody should wait for it. Done at the end.
+   * @param {Set<Pending>} owner
+   * @param {Promise<unknown>} end
+   */
+  async oneLost(owner, end) {
+    let over = false;
+    end.then(() => (over = true));
+    while (!over) {
+      this.#look();
+      if ([...owner].some(({ lost }) => lost)) throw new Error('no answer came');
+      await delay(1000);
+    }
+    await new Promise(() => {});
+  }
+
   /** @param {string} text  what the library logs as an error */
   sawError(text) {
     if (text.includes('does not match any sent request')) this.#counts.strays++;

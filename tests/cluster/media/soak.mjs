@@ -5,7 +5,7 @@
 //
 // It prints one line of JSON a second, and on SIGTERM, when all have left in order, a last one with
 // `"event": "ended"`:
-//   here        applications that have a worker
+//   states      how many applications are in which state
 //   joined      workers made; died: that died; failed: that were not to be had
 //   crashed     applications that ended without a word to anybody, which is not their worker's death
 //   sent        requests, as mediasoup's library sends them; answered: by the worker, or refused by it
@@ -15,6 +15,7 @@
 //   slowestMs   the longest that an answer took
 //   backMs      for each death since the line before: until there was a worker again
 //   packets     of calls with real packets: sent, received, lost
+import { setMaxListeners } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import * as mediasoup from 'mediasoup';
@@ -26,6 +27,9 @@ import { Random } from './soak-random.mjs';
 const PACKETS_A_SECOND = 25;
 /** One application in so many has a call with real packets. */
 const CALLS = 5;
+/** One in so many is large, with so many consumers: soak/main.rs has the same number. */
+const LARGE_EACH = 25;
+const LARGE = 24;
 
 const [folder, seed] = process.argv.slice(2);
 const random = new Random(Number(seed));
@@ -43,11 +47,20 @@ const names = (await readdir(folder)).filter((name) => !name.startsWith('.')).so
 const calls = [];
 const applications = await Promise.all(
   names.map(async (name, index) => {
-    const call = index % CALLS === 0 ? await Call.open(index + 1, 2) : undefined;
+    const call =
+      index % CALLS === 0
+        ? await Call.open(index + 1, index % LARGE_EACH === 0 ? LARGE : 2)
+        : undefined;
     if (call) calls.push(call);
     return new Application(path.join(folder, name), random.fork(), requests, call);
   }),
 );
+
+function states() {
+  const states = new Map();
+  for (const { state } of applications) states.set(state, (states.get(state) ?? 0) + 1);
+  return states;
+}
 
 /** @param {string} event */
 function tell(event) {
@@ -58,7 +71,7 @@ function tell(event) {
   const line = {
     t: Date.now(),
     event,
-    here: sum(({ isHere }) => (isHere ? 1 : 0)),
+    states: Object.fromEntries(states()),
     joined: sum(({ joined }) => joined),
     died: sum(({ died }) => died),
     failed: sum(({ failed }) => failed),
@@ -71,6 +84,8 @@ function tell(event) {
 }
 
 const stopping = new AbortController();
+// Each application waits for it.
+setMaxListeners(Infinity, stopping.signal);
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stopping.abort());
 const sending = setInterval(() => calls.forEach((call) => call.send()), 1000 / PACKETS_A_SECOND);
 const telling = setInterval(() => tell('stats'), 1000);

@@ -2,7 +2,7 @@
 
 use crate::processes::children;
 use crate::random::Random;
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 use mafalda_e2e::{AllAccess, node};
 use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The process. It ends when this is dropped.
 pub struct Applications {
@@ -34,7 +34,7 @@ struct Seen {
 #[serde(rename_all = "camelCase")]
 pub struct Line {
     event: String,
-    pub here: u32,
+    states: BTreeMap<String, u32>,
     pub joined: u32,
     pub died: u32,
     pub failed: u32,
@@ -94,6 +94,22 @@ impl Applications {
         last
     }
 
+    /// What they say when all have left.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn last_word(&mut self) -> Line {
+        let begun = Instant::now();
+        loop {
+            let last = self.last();
+            if let Some(last) = last.as_ref().filter(|line| line.is_last()) {
+                return last.clone();
+            }
+            assert!(begun.elapsed() < PATIENCE, "they do not leave: {last:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// How long each that lost its worker was without one.
     pub fn back(&self) -> Vec<Duration> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,8 +132,12 @@ impl Applications {
 }
 
 impl Line {
-    /// Whether all have left.
-    pub fn is_last(&self) -> bool {
+    /// How many have a worker.
+    pub fn here(&self) -> u32 {
+        self.states.get("here").copied().unwrap_or(0)
+    }
+
+    fn is_last(&self) -> bool {
         self.event == "ended"
     }
 }

@@ -91,7 +91,7 @@ impl Striker<'_> {
                 begun.elapsed().as_secs(),
                 strike.there.len(),
                 history.active(),
-                line.map(|line| line.here),
+                line.map(|line| line.here()),
             );
             strikes.push(strike);
         }
@@ -110,6 +110,8 @@ impl Striker<'_> {
         history: &History,
         applications: &Applications,
     ) -> (String, Strike) {
+        // What there is to choose from differs from run to run; the next fault does not.
+        let mut random = self.random.fork();
         let mut strike = Strike {
             fault,
             at: Instant::now(),
@@ -124,7 +126,7 @@ impl Striker<'_> {
                 let all = processes::of(self.world).await;
                 let is_one = |one: &processes::Process| one.kind == kind && one.pod != self.kept;
                 let all: Vec<_> = all.into_iter().filter(is_one).collect();
-                let Some(process) = self.random.one(&all) else {
+                let Some(process) = random.one(&all) else {
                     return ("none".to_owned(), strike);
                 };
                 strike.there = history.homes_on(std::slice::from_ref(&process.pod));
@@ -133,14 +135,14 @@ impl Striker<'_> {
                 process.pod.clone()
             }
             Fault::PodDeleted => {
-                let pod = self.pod().await;
+                let pod = self.pod(&mut random).await;
                 strike.there = history.homes_on(std::slice::from_ref(&pod));
                 strike.at = Instant::now();
                 self.delete(&pod).await;
                 pod
             }
             Fault::NodeCut => {
-                let node = self.random.one(&self.nodes).unwrap().clone();
+                let node = random.one(&self.nodes).unwrap().clone();
                 let pods = self.world.pods_on(&node).await;
                 strike.there = history.homes_on(&pods);
                 strike.at = Instant::now();
@@ -157,7 +159,7 @@ impl Striker<'_> {
                 "the one that works".to_owned()
             }
             Fault::PodDrained => {
-                let pod = self.pod().await;
+                let pod = self.pod(&mut random).await;
                 strike.there = history.homes_on(std::slice::from_ref(&pod));
                 self.request_drain(&pod, Some("true")).await;
                 tokio::time::sleep(DRAIN).await;
@@ -165,7 +167,7 @@ impl Striker<'_> {
                 pod
             }
             Fault::ConnectionsBroken => {
-                let broken = applications.break_connections(&mut self.random, BROKEN);
+                let broken = applications.break_connections(&mut random, BROKEN);
                 format!("({broken})")
             }
         };
@@ -173,11 +175,11 @@ impl Striker<'_> {
     }
 
     /// A pod that things may happen to.
-    async fn pod(&mut self) -> String {
+    async fn pod(&self, random: &mut Random) -> String {
         let mut pods = self.world.pod_names().await;
         pods.retain(|pod| *pod != self.kept);
         pods.sort();
-        self.random.one(&pods).unwrap().clone()
+        random.one(&pods).unwrap().clone()
     }
 
     async fn delete(&self, pod: &str) {

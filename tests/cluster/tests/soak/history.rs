@@ -18,6 +18,10 @@ struct Seen {
     now: BTreeMap<String, SessionStatus>,
     /// When each session was Active in each generation for the first time.
     active: BTreeMap<Placed, Instant>,
+    /// On how many pods each session was, at most.
+    pods: BTreeMap<String, usize>,
+    /// How often each reason was given for what became of a session.
+    reasons: BTreeMap<String, usize>,
 }
 
 /// Follows all Sessions of a namespace, until this is dropped.
@@ -83,6 +87,19 @@ impl History {
         })
     }
 
+    /// How many sessions were on several pods, and on how many at most.
+    pub fn spread(&self) -> (usize, usize) {
+        self.with(|seen| {
+            let several = seen.pods.values().filter(|pods| **pods > 1).count();
+            (several, seen.pods.values().copied().max().unwrap_or(0))
+        })
+    }
+
+    /// How often each reason was given that was not the one before.
+    pub fn reasons(&self) -> BTreeMap<String, usize> {
+        self.with(|seen| seen.reasons.clone())
+    }
+
     /// How often a session was placed anew.
     pub fn moves(&self) -> usize {
         self.with(|seen| seen.active.keys().filter(|placed| placed.1 > 1).count())
@@ -94,6 +111,15 @@ impl Seen {
         if status.phase == Some(Phase::Active) {
             let placed = (name.clone(), status.generation.unwrap_or(0));
             self.active.entry(placed).or_insert_with(Instant::now);
+        }
+        let most = self.pods.entry(name.clone()).or_default();
+        *most = status.pods.len().max(*most);
+        let before = self.now.get(&name);
+        let before = before.and_then(|before| before.last_reason.as_ref());
+        if let Some(reason) = &status.last_reason
+            && before != Some(reason)
+        {
+            *self.reasons.entry(reason.clone()).or_default() += 1;
         }
         self.now.insert(name, status);
     }

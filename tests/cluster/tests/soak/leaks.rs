@@ -86,13 +86,19 @@ async fn one(pod: &Pod, access: &Access, look: &mut Look) -> Result<(), String> 
     let ip: IpAddr = ip.parse().unwrap();
     let status = get(ip, access, "/v1/status").await?;
     let topology = get(ip, access, "/v1/topology").await?;
+    let (mut left, none) = (Vec::new(), json!([]));
     for session in status["sessions"].as_array().ok_or("no sessions")? {
         let session_name = session["name"].as_str().ok_or("no name")?.to_owned();
         let generation = session["generation"].as_u64().ok_or("no generation")?;
         let homes = look.homes.entry((session_name, generation)).or_default();
         homes.push(name.clone());
+        if session["pods"] != none {
+            left.push(format!("{} has {}", session["name"], session["pods"]));
+        }
     }
-    let mut left = Vec::new();
+    if status["borrowers"] != json!(0) {
+        left.push(format!("{} borrow from it", status["borrowers"]));
+    }
     for worker in status["workers"].as_array().ok_or("no workers")? {
         look.workers += 1;
         let carries = worker["carries"].as_object().ok_or("no carries")?;
@@ -100,7 +106,6 @@ async fn one(pod: &Pod, access: &Access, look: &mut Look) -> Result<(), String> 
             left.push(format!("worker {} carries {carries:?}", worker["index"]));
         }
     }
-    let none = json!([]);
     for (what, found) in [
         ("status", &status["virtualWorkers"]),
         ("topology", &topology["virtualWorkers"]),

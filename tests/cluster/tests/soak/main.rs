@@ -43,6 +43,8 @@ const NODES: u32 = 3;
 const PODS: u32 = 6;
 /// Sockets that a worker has once it was used: the pod's WebRtcServer on it, by UDP and by TCP.
 const WEBRTC_SERVER: usize = 2;
+/// One session in so many is large, and needs more than its home pod: soak.mjs has the same number.
+const LARGE_EACH: usize = 25;
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| prepare(NODES));
@@ -84,8 +86,12 @@ async fn soak(world: &World, settings: &Settings) {
     for index in 0..settings.sessions {
         // Only a wish, which spreads them in the beginning.
         let node = &nodes[index % nodes.len()];
-        let wish = json!({"placement": {"nodeLabels": {HOSTNAME: node}}});
-        world.apply_with(&format!("s{index}"), wish).await;
+        let is_large = index % LARGE_EACH == 0;
+        let spec = json!({
+            "expectedParticipants": if is_large { 6 } else { 2 },
+            "placement": {"nodeLabels": {HOSTNAME: node}},
+        });
+        world.apply_with(&format!("s{index:04}"), spec).await;
     }
     until(
         "all sessions are Active, and their Secrets there",
@@ -97,7 +103,7 @@ async fn soak(world: &World, settings: &Settings) {
     let half = settings.sessions as u32 / 2;
     until("half of the applications are there", async || {
         let last = applications.last();
-        last.is_some_and(|line| line.here >= half)
+        last.is_some_and(|line| line.here() >= half)
     })
     .await;
     let memory = Memory::follow(world);
@@ -118,13 +124,7 @@ async fn soak(world: &World, settings: &Settings) {
     })
     .await;
     applications.leave();
-    let mut last = None;
-    until("all applications have left", async || {
-        last = applications.last();
-        last.as_ref().is_some_and(applications::Line::is_last)
-    })
-    .await;
-    let last = last.unwrap();
+    let last = applications.last_word().await;
     world.serving(PODS).await;
 
     report::faults(&strikes, &history);

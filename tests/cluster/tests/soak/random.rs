@@ -35,6 +35,11 @@ impl Random {
         from + Duration::from_millis(self.below(span + 1) as u64)
     }
 
+    /// Another row of numbers: how many of them are used does not count here.
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// All of them in any order.
     pub fn shuffled<T: Clone>(&mut self, all: &[T]) -> Vec<T> {
         let mut all = all.to_vec();

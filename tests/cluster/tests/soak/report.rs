@@ -41,6 +41,9 @@ pub fn faults(strikes: &[Strike], history: &History) {
     let moves = history.moves();
     let others = moves.saturating_sub(counted);
     println!("placed anew in all: {moves}, {others} of them by none of these");
+    println!("reasons: {:?}", history.reasons());
+    let (several, most) = history.spread();
+    println!("{several} sessions were on several pods, one on {most}");
 }
 
 /// How long it took to the next generation of each session there that moved by this fault.
