@@ -105,7 +105,12 @@ impl Applications {
             if let Some(last) = last.as_ref().filter(|line| line.is_last()) {
                 return last.clone();
             }
-            assert!(begun.elapsed() < PATIENCE, "they do not leave: {last:?}");
+            let relays = || children(self.process.id()).into_iter().map(describe);
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "they do not leave: {last:?}; relays: {:#?}",
+                relays().collect::<Vec<_>>()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -158,6 +163,17 @@ fn follow(stdout: ChildStdout, seen: &Mutex<Seen>) {
         seen.back.extend(back);
         seen.last = Some(line);
     }
+}
+
+/// Which session a relay is for, where that is by its file, and what it waits for.
+fn describe(relay: u32) -> String {
+    let read = |file| std::fs::read_to_string(format!("/proc/{relay}/{file}"));
+    let environment = read("environ").unwrap_or_default();
+    let mut variables = environment.split('\0');
+    let file = variables.find_map(|variable| variable.strip_prefix("MAFALDA_URL_FILE="));
+    let url = file.map(std::fs::read_to_string);
+    let state = read("stat").unwrap_or_default();
+    format!("{relay}: {file:?}, {url:?}, {state}")
 }
 
 /// Shuts the TCP sockets of a relay, in its back: how many there were. It may have ended.
