@@ -87,6 +87,7 @@ pub fn plan(observed: &Observed) -> Vec<Action> {
     loop {
         let moved = homes::recover(&mut world);
         homes::place(&mut world);
+        spread::grant(&mut world);
         // Who left and drains that are cancelled make room for those that found none.
         if !drain::cancel(&mut world) && !moved {
             break;
@@ -94,18 +95,7 @@ pub fn plan(observed: &Observed) -> Vec<Action> {
     }
     homes::fence(&mut world);
     drain::advance(&mut world);
-    loop {
-        scale::replace(&mut world);
-        // Of those that are replaced.
-        let returned = spread::give_back(&mut world);
-        // What is lent is load to come.
-        let granted = spread::grant(&mut world);
-        if !(drain::cancel(&mut world) || granted || returned) {
-            break;
-        }
-        homes::recover(&mut world);
-        homes::place(&mut world);
-    }
+    scale::replace(&mut world);
     scale::up(&mut world);
     scale::down(&mut world);
     homes::hold(&mut world);

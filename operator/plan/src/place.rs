@@ -106,20 +106,6 @@ impl<'a> Candidate<'a> {
         load >= self.capacity * LARGE
     }
 
-    /// Notes a session that it lends workers to, and what does not show in the CPU yet.
-    pub(crate) fn lend(&mut self, ramping: Load) {
-        self.lends += 1;
-        self.load += ramping;
-        self.ramping += ramping;
-    }
-
-    /// Takes back what [`Candidate::lend`] noted.
-    pub(crate) fn take_back(&mut self, ramping: Load) {
-        self.lends = self.lends.saturating_sub(1);
-        self.load -= ramping;
-        self.ramping -= ramping;
-    }
-
     /// How many would miss it: sessions, its own and others', and applications without one.
     pub(crate) fn users(&self) -> usize {
         let lends = self.lends.max(self.pod.borrowers as usize);

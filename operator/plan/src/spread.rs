@@ -11,25 +11,21 @@ use crate::world::{Seating, World};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 
-/// Takes back what is not used, is gone or is to go. Whether there was anything.
-pub(crate) fn give_back(world: &mut World<'_>) -> bool {
-    let before = world.actions.len();
+/// Takes back what is not used, is gone or is to go.
+pub(crate) fn give_back(world: &mut World<'_>) {
     for seat in 0..world.seats.len() {
         if stays(world, seat) && !world.seats[seat].session.lenders.is_empty() {
             give_back_of(world, seat);
         }
     }
-    world.actions.len() > before
 }
 
-/// Grants what is needed. Whether there was anything.
-pub(crate) fn grant(world: &mut World<'_>) -> bool {
-    let before = world.actions.len();
+/// Grants what is needed.
+pub(crate) fn grant(world: &mut World<'_>) {
     world.short = 0;
     for (seat, home) in wanting(world) {
         grant_to(world, seat, home);
     }
-    world.actions.len() > before
 }
 
 /// Whether this plan leaves the session where it is.
@@ -41,11 +37,10 @@ fn stays(world: &World<'_>, seat: usize) -> bool {
 fn give_back_of(world: &mut World<'_>, seat: usize) {
     let session = world.seats[seat].session;
     for lender in &session.lenders {
-        if world.seats[seat].returned.contains(&lender.pod) {
-            continue;
-        }
         if let Some(reason) = returns(world, seat, lender) {
-            world.take_back(seat, lender);
+            if let Some(&pod) = world.pod_by_name.get(&lender.pod) {
+                world.pods[pod].lends -= 1;
+            }
             world.seats[seat].returned.push(lender.pod.clone());
             let step = Step::ReturnPod {
                 session: session.name.clone(),
@@ -70,6 +65,8 @@ fn returns(world: &World<'_>, seat: usize, lender: &Lender) -> Option<Reason> {
         State::Cordoned | State::Draining | State::Terminating => {
             return Some(Reason::LenderDrains { pod: pod() });
         }
+        // One of another revision is to go.
+        _ if !candidate.current => return Some(Reason::LenderDrains { pod: pod() }),
         _ => {}
     }
     let said = hosted(world, seat).filter(|said| !said.wants_more)?;
@@ -164,6 +161,7 @@ fn grant_to(world: &mut World<'_>, seat: usize, home: usize) {
             candidate.pod.region != near.region,
             candidate.pod.zone() != near.zone(),
             candidate.large,
+            candidate.lends,
             Reverse(room),
             &candidate.pod.name,
         )
@@ -174,8 +172,7 @@ fn grant_to(world: &mut World<'_>, seat: usize, home: usize) {
         world.short += u32::from(world.pods[home].current);
         return;
     };
-    let ramping = world.cluster.worker_capacity();
-    world.pods[pod].lend(ramping);
+    world.pods[pod].lends += 1;
     world.seats[seat].granted = true;
     let step = Step::GrantPod {
         session: session.name.clone(),

@@ -3,12 +3,12 @@
 use crate::Observed;
 use crate::action::{Action, Step};
 use crate::cluster::Cluster;
-use crate::load::{Load, ramp_up_weight};
+use crate::load::ramp_up_weight;
 use crate::names::{Generation, PodName, SessionName};
 use crate::place::{Candidate, Nowhere};
 use crate::pod::State;
 use crate::reason::Reason;
-use crate::session::{Lender, Session, SessionPhase};
+use crate::session::{Session, SessionPhase};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -93,10 +93,10 @@ impl<'a> World<'a> {
             if let (Seating::On(index), false) = (home, ended) {
                 let load = session.home_load(cluster.pod_capacity());
                 pods[index].carry(load, load * seat.ramp_up_weight(cluster, now));
-                for lender in &session.lenders {
-                    if let Some(&index) = pod_by_name.get(&lender.pod) {
-                        pods[index].lend(lent_load(cluster, lender, now));
-                    }
+            }
+            for lender in session.lenders.iter().filter(|_| !ended) {
+                if let Some(&index) = pod_by_name.get(&lender.pod) {
+                    pods[index].lends += 1;
                 }
             }
             seat
@@ -141,6 +141,7 @@ impl<'a> World<'a> {
 
     /// Takes a session from its pods' accounts.
     pub fn unseat(&mut self, index: usize) {
+        self.forget_lenders(index);
         let seat = &self.seats[index];
         let Seating::On(pod) = seat.home else {
             return;
@@ -148,29 +149,19 @@ impl<'a> World<'a> {
         let load = seat.session.home_load(self.cluster.pod_capacity());
         let ramping = load * seat.ramp_up_weight(self.cluster, self.now);
         self.pods[pod].release(load, ramping);
-        if !seat.is_news() {
-            self.forget_lenders(index);
-        }
     }
 
     /// Takes what is lent to a session from the lenders' accounts: it is worth nothing without its home.
     pub fn forget_lenders(&mut self, index: usize) {
-        let session = self.seats[index].session;
-        for lender in &session.lenders {
-            if !self.seats[index].returned.contains(&lender.pod) {
-                self.take_back(index, lender);
-            }
+        let seat = &mut self.seats[index];
+        if std::mem::replace(&mut seat.forgotten, true) {
+            return;
         }
-        self.seats[index].forgotten = true;
-    }
-
-    /// Takes what a pod lends to a session from its account.
-    pub fn take_back(&mut self, seat: usize, lender: &Lender) {
-        if let Some(&pod) = self.pod_by_name.get(&lender.pod)
-            && !self.seats[seat].forgotten
-        {
-            let ramping = lent_load(self.cluster, lender, self.now);
-            self.pods[pod].take_back(ramping);
+        let lenders = seat.session.lenders.iter();
+        for lender in lenders.filter(|lender| !seat.returned.contains(&lender.pod)) {
+            if let Some(&pod) = self.pod_by_name.get(&lender.pod) {
+                self.pods[pod].lends -= 1;
+            }
         }
     }
 
@@ -196,12 +187,6 @@ impl<'a> World<'a> {
         let deadline = candidate.pod.deadline(self.cluster);
         deadline.is_some_and(|deadline| deadline <= self.now)
     }
-}
-
-/// How much of what a pod was granted for does not show in its CPU yet: one worker's at first.
-pub(crate) fn lent_load(cluster: &Cluster, lender: &Lender, now: Duration) -> Load {
-    let age = now.saturating_sub(lender.since);
-    cluster.worker_capacity() * ramp_up_weight(age, cluster.timing.ramp_up)
 }
 
 impl Seat<'_> {
