@@ -139,6 +139,9 @@ impl Book {
 
     /// Notes what a plan decided. `after` is what was observed, with the actions applied.
     pub fn note(&mut self, actions: &[Action], after: &Observed) {
+        if actions.is_empty() {
+            return;
+        }
         self.next_ordinal = after.cluster.next_ordinal;
         for pod in &after.pods {
             let fresh = Note {

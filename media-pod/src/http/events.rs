@@ -24,7 +24,7 @@ const TOGETHER: Duration = Duration::from_millis(20);
 const OFTEN: Duration = Duration::from_secs(1);
 
 /// The status comes this often at the least. Until then, what has not changed is a sign of life.
-const SELDOM: Duration = Duration::from_secs(5);
+const SELDOM: Duration = Duration::from_secs(15);
 
 /// How long a client may take to take a message.
 const PATIENCE: Duration = Duration::from_secs(10);

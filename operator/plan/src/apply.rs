@@ -15,6 +15,9 @@ impl Observed {
     /// starts, one that was deleted is terminating, a session is where it was placed. What pods report
     /// stays as they reported it, but for what was fenced.
     pub fn apply(&mut self, actions: &[Action]) {
+        if actions.is_empty() {
+            return;
+        }
         let mut pods: HashMap<PodName, usize> = index(&self.pods, |pod| &pod.name);
         let sessions: HashMap<SessionName, usize> = index(&self.sessions, |session| &session.name);
         let now = self.now;

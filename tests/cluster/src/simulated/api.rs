@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 /// The status comes as often as a real pod's,
-const STATUS: Duration = Duration::from_secs(5);
+const STATUS: Duration = Duration::from_secs(15);
 /// and a sign of life.
 const ALIVE: Duration = Duration::from_secs(1);
 
