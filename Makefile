@@ -8,16 +8,17 @@ export CARGO_TARGET_DIR ?= $(MAFALDA_CACHE)/target
 # finds only after the next login.
 export PATH := $(MAFALDA_CACHE)/node:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test test-cluster setup-test-cluster build-kubernetes images kind lint bench
+.PHONY: help demo test test-cluster setup-test-cluster soak build-kubernetes images kind lint bench
 
 help:
 	@echo 'make demo    start a video conference on this machine and print its address (PORT=3000)'
 	@echo 'make test    run all tests: Rust, unmodified mediasoup applications, real browsers'
 	@echo 'make test-cluster  run the operator on a real Kubernetes, built once (10 min); needs root'
+	@echo 'make soak    many sessions, applications that come and go, faults at random (MAFALDA_SOAK=100,600)'
 	@echo 'make images  make image archives of pod, operator and conference, without a container engine'
 	@echo 'make kind    a cluster in docker, with the chart and the conference on it'
 	@echo 'make lint    check format and style of all code'
-	@echo 'make bench   measure a remote worker against a local one'
+	@echo 'make bench   measure remote and virtual workers, gateway and pipes'
 
 demo:
 	@scripts/setup demo
@@ -44,6 +45,11 @@ endif
 setup-test-cluster:
 	@scripts/setup test-cluster
 	@tests/cluster/cluster check
+
+soak: setup-test-cluster
+	@scripts/build --all-targets
+	@tests/cluster/build all
+	@scripts/test cluster/soak
 
 build-kubernetes:
 	@tests/cluster/build all
