@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 const TURN: Duration = Duration::from_secs(1);
 /// And this often while nothing is: what depends on the time alone may wait for it, but for the end of
 /// a session.
-const REST: Duration = Duration::from_secs(30);
+const REST: Duration = Duration::from_secs(15);
 /// Changes that come together are planned together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How long what was done may take to come back from the API server or the pod.

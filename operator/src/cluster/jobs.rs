@@ -15,7 +15,7 @@ use mafalda_plan::{
     Action, Drain, DrainPhase, Lender, Observed, PodName, SessionName, SessionPhase, Step,
 };
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -198,13 +198,18 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
             });
         }
     }
+    // Few sessions are lent anything: the others are not looked at more closely.
+    let reports = look.heard.values().flat_map(|heard| &heard.report.sessions);
+    let borrowing = reports.filter(|said| !said.pods.is_empty());
+    let borrowing: HashSet<&str> = borrowing.map(|said| said.name.as_str()).collect();
     for session in look.sessions {
         let name = SessionName::from(session.name_any());
         let seat = book.seats.get(&name);
         let uid = session.metadata.uid.as_ref();
         if let Some(seat) = seat.filter(|seat| uid == Some(&seat.uid)) {
             let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
-            if let Some(home) = home {
+            let lends = !seat.lenders.is_empty() || borrowing.contains(name.as_str());
+            if let Some(home) = home.filter(|_| lends) {
                 jobs.extend(lend(look, session, seat, home, &there));
             }
             jobs.extend(match (seat.untold, home) {
