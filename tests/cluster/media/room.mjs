@@ -136,7 +136,10 @@ function send(make) {
     sender.send(make(index++), room.to.localPort, room.to.localAddress, () => {});
   };
 }
-setInterval(send((index) => packet(VOICE.ssrc, index)), VOICE.everyMs);
+setInterval(
+  send((index) => packet(VOICE.ssrc, index)),
+  VOICE.everyMs,
+);
 setInterval(
   send((index) => {
     const header = packet(VIDEO.ssrc, index).subarray(0, 12);
