@@ -31,7 +31,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 const TURN: Duration = Duration::from_secs(1);
 /// And this often while nothing is: what depends on the time alone may wait for it, but for the end of
 /// a session.
-const REST: Duration = Duration::from_secs(15);
+const REST: Duration = Duration::from_secs(5);
+/// So long after a session was placed it is looked at each turn whether its pod runs it.
+const FRESH: Duration = Duration::from_secs(10);
 /// Changes that come together are planned together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How long what was done may take to come back from the API server or the pod.
@@ -298,7 +300,15 @@ impl Actor {
             jobs.push(Job::Status(Box::new(status)));
         }
         let waits = |pod: &mafalda_plan::Pod| pod.drain.is_some() || pod.suspect;
-        let is_quiet = actions.is_empty() && jobs.is_empty() && !observed.pods.iter().any(waits);
+        // What was placed lately may be missed any moment.
+        let fresh = |session: &Session| {
+            let since = session.home.as_ref().map(|home| home.since);
+            since.is_some_and(|since| since + FRESH > look.now)
+        };
+        let is_quiet = actions.is_empty()
+            && jobs.is_empty()
+            && !observed.pods.iter().any(waits)
+            && !observed.sessions.iter().any(fresh);
         let expires = observed.sessions.iter().filter_map(Session::expires);
         let rests_until = expires.fold(look.now + REST, Duration::min);
         self.rests_until = if is_quiet {
