@@ -31,7 +31,9 @@ test('every path that the description names exists, and answers as it says', asy
 test('/v1/status has the fields that the description names, no more and no fewer', async (t) => {
   const pod = await startVirtualPod(t);
   // One of each, so that no list is empty.
-  await fetch(`${pod.url}/v1/sessions/call`, { method: 'PUT', body: '{"generation":1}' });
+  const lender = { name: 'nobody', url: 'ws://127.0.0.1:1' };
+  const body = JSON.stringify({ generation: 1, pods: [lender] });
+  await fetch(`${pod.url}/v1/sessions/call`, { method: 'PUT', body });
   await createWorker(t, `${pod.webSocketUrl}/v1/sessions/call`);
   await createWorker(t, pod, {}, { env: { MAFALDA_MODE: 'real' } });
   const { components } = await (await pod.get('/openapi.json')).json();
