@@ -32,7 +32,7 @@ use mafalda_link::Exit;
 use mafalda_virtual_worker::{Ledger, MemberId};
 use member::Said;
 use routes::Owners;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -142,6 +142,15 @@ impl Members {
     /// How many other pods, and relays, have something on them.
     pub fn borrowers(&self) -> usize {
         self.users().iter().filter(|user| user.borrows()).count()
+    }
+
+    /// The sessions that would be well served with more members.
+    pub fn wanting(&self) -> BTreeSet<String> {
+        let shells = self.users().into_iter().filter_map(User::virtual_worker);
+        let wanting = shells.filter(|shell| shell.wants_more());
+        wanting
+            .filter_map(|shell| shell.session().map(str::to_owned))
+            .collect()
     }
 
     /// The virtual workers of a session.

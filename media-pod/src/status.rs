@@ -157,11 +157,13 @@ pub fn sessions(pod: &Pod) -> Vec<SessionStatus> {
             *all += count(&connection.inventory);
         }
     });
-    let mut status = |session: Session| {
+    let wanting = pod.members().wanting();
+    let status = |session: Session| {
         let carries = carries.remove(&session.name).unwrap_or_default();
-        session_status(pod, session, carries)
+        let wants_more = wanting.contains(&session.name);
+        session_status(pod, session, carries, wants_more)
     };
-    pod.sessions().into_iter().map(&mut status).collect()
+    pod.sessions().into_iter().map(status).collect()
 }
 
 /// One session now.
@@ -174,17 +176,21 @@ pub fn session(pod: &Pod, name: &str) -> Option<SessionStatus> {
             carries += count(&connection.inventory);
         }
     });
-    Some(session_status(pod, session, carries))
+    let wants_more = pod.members().wanting().contains(name);
+    Some(session_status(pod, session, carries, wants_more))
 }
 
-fn session_status(pod: &Pod, session: Session, carries: Carries) -> SessionStatus {
-    let members = pod.members();
-    let shells = members.of_session(&session.name);
+fn session_status(
+    pod: &Pod,
+    session: Session,
+    carries: Carries,
+    wants_more: bool,
+) -> SessionStatus {
     SessionStatus {
         state: "active",
         carries,
-        wants_more: shells.iter().any(|shell| shell.wants_more()),
-        pods: members.peers().lenders(&session.name),
+        wants_more,
+        pods: pod.members().peers().lenders(&session.name),
         session,
     }
 }

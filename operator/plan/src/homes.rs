@@ -2,7 +2,7 @@
 
 use crate::action::Step;
 use crate::names::Generation;
-use crate::place::{Request, choose};
+use crate::place::choose;
 use crate::pod::{Hosted, Pod, State};
 use crate::reason::Reason;
 use crate::session::{Session, SessionPhase};
@@ -75,10 +75,7 @@ pub(crate) fn recover(world: &mut World<'_>) -> bool {
         let (session, generation) = (seat.session, seat.generation.next());
         let Some(home) = &session.home else { continue };
         // The pod that has to be left is in no state to be chosen, but for the one that lost it.
-        match choose(
-            &Request::home_of(session, world.cluster.pod_capacity()),
-            &world.pods,
-        ) {
+        match choose(&world.home_of(session), &world.pods) {
             Ok(pod) => {
                 world.seat(index, pod, generation);
                 let step = Step::MoveSession {
@@ -160,10 +157,7 @@ pub(crate) fn place(world: &mut World<'_>) {
     });
     for index in waiting {
         let session = world.seats[index].session;
-        match choose(
-            &Request::home_of(session, world.cluster.pod_capacity()),
-            &world.pods,
-        ) {
+        match choose(&world.home_of(session), &world.pods) {
             Ok(pod) => {
                 let generation = session.generation.next();
                 world.seat(index, pod, generation);
@@ -184,8 +178,7 @@ pub(crate) fn hold(world: &mut World<'_>) {
     for index in 0..world.seats.len() {
         if world.seats[index].waiting.is_some() {
             // What was decided since may have made another reason the nearest.
-            let request =
-                Request::home_of(world.seats[index].session, world.cluster.pod_capacity());
+            let request = world.home_of(world.seats[index].session);
             world.seats[index].waiting = choose(&request, &world.pods).err();
         }
         let seat = &world.seats[index];

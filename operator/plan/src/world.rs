@@ -5,7 +5,7 @@ use crate::action::{Action, Step};
 use crate::cluster::Cluster;
 use crate::load::ramp_up_weight;
 use crate::names::{Generation, PodName, SessionName};
-use crate::place::{Candidate, Nowhere};
+use crate::place::{Candidate, Nowhere, Request};
 use crate::pod::State;
 use crate::reason::Reason;
 use crate::session::{Session, SessionPhase};
@@ -125,12 +125,15 @@ impl<'a> World<'a> {
         self.actions.push(step.because(reason));
     }
 
+    /// That a session get a home.
+    pub fn home_of(&self, session: &'a Session) -> Request<'a> {
+        Request::home_of(session, self.cluster.pod_capacity())
+    }
+
     /// Seats a session on a pod as another generation.
     pub fn seat(&mut self, seat: usize, pod: usize, generation: Generation) {
         self.unseat(seat);
-        let load = self.seats[seat]
-            .session
-            .home_load(self.cluster.pod_capacity());
+        let load = self.home_of(self.seats[seat].session).load;
         self.pods[pod].carry(load, load);
         let seat = &mut self.seats[seat];
         seat.home = Seating::On(pod);
@@ -146,7 +149,7 @@ impl<'a> World<'a> {
         let Seating::On(pod) = seat.home else {
             return;
         };
-        let load = seat.session.home_load(self.cluster.pod_capacity());
+        let load = self.home_of(seat.session).load;
         let ramping = load * seat.ramp_up_weight(self.cluster, self.now);
         self.pods[pod].release(load, ramping);
     }

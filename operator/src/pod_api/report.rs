@@ -68,18 +68,18 @@ pub struct Lender {
 }
 
 impl Session {
-    /// Whether the other says the same, but for what it carries.
-    fn is_like(&self, other: &Self) -> bool {
-        let told = |session: &Self| {
-            let connections = session.connections;
-            (
-                session.generation,
-                connections,
-                session.empty_since,
-                session.wants_more,
-            )
-        };
-        self.name == other.name && told(self) == told(other) && self.pods == other.pods
+    /// All of it that decisions depend on at once: not what it carries.
+    fn told(&self) -> (&str, u64, u32, Option<u64>, bool, &[Lender]) {
+        let (name, generation) = (&self.name, self.generation);
+        let (connections, empty_since) = (self.connections, self.empty_since);
+        (
+            name,
+            generation,
+            connections,
+            empty_since,
+            self.wants_more,
+            &self.pods,
+        )
     }
 }
 
@@ -132,12 +132,8 @@ impl Report {
 
     /// Whether the other says something that decisions depend on at once: all but load.
     pub fn differs(&self, other: &Self) -> bool {
-        self.sessions.len() != other.sessions.len()
-            || !self
-                .sessions
-                .iter()
-                .zip(&other.sessions)
-                .all(|(session, other)| session.is_like(other))
+        let sessions = self.sessions.iter().map(Session::told);
+        sessions.ne(other.sessions.iter().map(Session::told))
             || self.borrowers != other.borrowers
             || self.drain != other.drain
             || self.draining != other.draining

@@ -11,6 +11,7 @@ mod operator;
 pub mod pod;
 mod room;
 pub mod simulated;
+mod wait;
 
 pub use access::{Access, AllAccess, node};
 pub use calls::{Calls, Event, Line};
@@ -18,3 +19,4 @@ pub use cluster::{Cluster, Error};
 pub use mafalda_operator::crd::apply as apply_crds;
 pub use operator::{IMAGE, Operator, load_media_pod};
 pub use room::{Room, Said};
+pub use wait::wait;

@@ -7,12 +7,13 @@ use hyper::Method;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
+use mafalda_e2e::wait;
 use mafalda_operator::pod_api::Access;
 use mafalda_token::Role;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The namespace.
 pub const NAMESPACE: &str = "gateway";
@@ -26,13 +27,8 @@ const PORT: u16 = 4500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until it is so, and says how long that took.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    started.elapsed()
+pub async fn until(what: &str, condition: impl AsyncFnMut() -> bool) -> Duration {
+    wait(PATIENCE, what, condition).await
 }
 
 /// Installs the chart, with two media pods behind two gateways.

@@ -4,11 +4,11 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use mafalda_e2e::{Cluster, Operator, apply_crds, load_media_pod};
+use mafalda_e2e::{Cluster, Operator, apply_crds, load_media_pod, wait};
 use mafalda_operator::crd::{MafaldaCluster, Phase, Session, SessionStatus};
 use serde_json::{Value, json};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Far more than anything here takes. Kubernetes' own controllers take a minute to hear an API server
 /// that came back.
@@ -74,13 +74,8 @@ pub fn on(
 }
 
 /// Waits until it is so, and says how long that took.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    started.elapsed()
+pub async fn until(what: &str, condition: impl AsyncFnMut() -> bool) -> Duration {
+    wait(PATIENCE, what, condition).await
 }
 
 /// The value at that share of all, 0 to 1.
