@@ -13,8 +13,9 @@ async function survive(t, conference, lost) {
   const grace = await join(browser, conference.url, { name: 'Grace' });
   await Promise.all([ada.seesAndHears(), grace.seesAndHears()]);
 
+  for (const { page } of [ada, grace]) await page.evaluate(watchForInterruption);
   await lost();
-  for (const { page } of [ada, grace]) await page.getByText(/^Reconnecting/).waitFor();
+  for (const { page } of [ada, grace]) await page.evaluate(() => window['interrupted']);
   for (const { page } of [ada, grace]) {
     await page.getByText(/^Reconnecting/).waitFor({ state: 'detached' });
   }
@@ -25,6 +26,15 @@ async function survive(t, conference, lost) {
   await ada.reads('Grace', 'Back again');
   assert.equal(conference.server.exit, undefined, 'the server runs');
   assert.deepEqual([...ada.errors, ...grace.errors], []);
+}
+
+/** In the page: the people are told, were it for a moment that looking at it now and then misses. */
+function watchForInterruption() {
+  window['interrupted'] = new Promise((resolve) => {
+    const told = () =>
+      document.querySelector('.banner')?.textContent.startsWith('Reconnecting') && resolve(true);
+    new MutationObserver(told).observe(document.body, { childList: true, subtree: true });
+  });
 }
 
 // A real worker: when it dies, everything does. What the death of one of several does is in
