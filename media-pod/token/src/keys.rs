@@ -1,6 +1,7 @@
 //! Pairs of keys.
 
 use crate::KeyError;
+use pem::{EncodeConfig, LineEnding, Pem};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use std::fmt;
 
@@ -25,7 +26,13 @@ pub fn generate_keys() -> Result<Keys, KeyError> {
     let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|error| wrong(&error))?;
     let public = [&SPKI[..], pair.public_key().as_ref()].concat();
     Ok(Keys {
-        private: pem::encode(&pem::Pem::new("PRIVATE KEY", document.as_ref())),
-        public: pem::encode(&pem::Pem::new("PUBLIC KEY", public)),
+        private: encode("PRIVATE KEY", document.as_ref()),
+        public: encode("PUBLIC KEY", &public),
     })
+}
+
+/// With the line ends of everything else here, so that what was written reads as the same text.
+fn encode(tag: &str, contents: &[u8]) -> String {
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new(tag, contents), lines)
 }

@@ -103,6 +103,7 @@ mod tests {
     #[test]
     fn a_token_says_what_was_signed() {
         let keys = generate_keys().unwrap();
+        assert!(!format!("{}{}", keys.private, keys.public).contains('\r'));
         let token = sign(keys.private.as_bytes(), &claims()).unwrap();
         let verifier = Verifier::new(keys.public.as_bytes(), "here").unwrap();
         assert_eq!(verifier.verify(Some(&token)).unwrap(), claims());
