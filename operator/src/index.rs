@@ -4,7 +4,7 @@ use crate::crd::{MafaldaCluster, Session};
 use crate::names::CLUSTER;
 use futures_util::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, NodeStatus, Pod, Service};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -101,6 +101,53 @@ impl Index {
     }
 }
 
+/// What is kept of an object, and when another version of it is news.
+trait Watched: Resource<DynamicType = ()> + Sized {
+    /// Takes away what nobody reads: most of the memory.
+    fn strip(&mut self) {
+        self.managed_fields_mut().clear();
+    }
+
+    /// Whether nothing in it that is read differs.
+    fn is_like(&self, before: &Self) -> bool;
+}
+
+/// Each version of most objects has something new.
+macro_rules! each_is_news {
+    ($($kind:ty),+) => {$(
+        impl Watched for $kind {
+            fn is_like(&self, before: &Self) -> bool {
+                self.metadata.resource_version == before.metadata.resource_version
+            }
+        }
+    )+};
+}
+each_is_news!(MafaldaCluster, Session, Pod, Service);
+
+/// The status of a node is written whenever it says that it is well.
+impl Watched for Node {
+    fn strip(&mut self) {
+        self.managed_fields_mut().clear();
+        if let Some(status) = &mut self.status {
+            *status = NodeStatus {
+                addresses: status.addresses.take(),
+                allocatable: status.allocatable.take(),
+                ..NodeStatus::default()
+            };
+        }
+    }
+
+    fn is_like(&self, before: &Self) -> bool {
+        let metadata = |node: &Self| {
+            let metadata = node.metadata.clone();
+            (metadata.uid, metadata.labels, metadata.annotations)
+        };
+        metadata(self) == metadata(before)
+            && self.spec == before.spec
+            && self.status == before.status
+    }
+}
+
 /// How long a watch that broke waits before it begins anew, each time: kube's own waits would grow to
 /// half a minute, in which an API server that has come back is not heard.
 struct Again;
@@ -142,24 +189,28 @@ fn follow<K>(
     tasks: &mut JoinSet<()>,
 ) -> Store<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Watched + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    let (reader, writer) = store();
-    let stream = watcher(api, config)
-        .backoff(Again)
-        .modify(|object| {
-            // Nobody reads it, and it is half of the memory.
-            object.managed_fields_mut().clear();
-        })
-        .reflect(writer);
-    let changed = changed.clone();
+    let (reader, mut writer) = store();
+    let stream = watcher(api, config).backoff(Again).modify(K::strip);
+    let (known, changed) = (reader.clone(), changed.clone());
     tasks.spawn(async move {
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
             match event {
-                Ok(_) => {
-                    changed.send_replace(());
+                Ok(event) => {
+                    let is_news = match &event {
+                        watcher::Event::Apply(object) => {
+                            let before = known.get(&ObjectRef::from_obj(object));
+                            before.is_none_or(|before| !object.is_like(&before))
+                        }
+                        _ => true,
+                    };
+                    writer.apply_watcher_event(&event);
+                    if is_news {
+                        changed.send_replace(());
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(kind = %K::kind(&()), %error, "the watch is broken; it begins anew");
@@ -168,4 +219,52 @@ where
         }
     });
     reader
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Protects the operator's idle time: a cluster has many nodes, and each says often that it is well.
+    #[test]
+    fn a_node_that_is_as_before_is_no_news() {
+        let node = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut node = json!({
+                "metadata": {
+                    "name": "n1",
+                    "uid": "u",
+                    "resourceVersion": "1",
+                    "labels": {"topology.kubernetes.io/zone": "a"},
+                },
+                "spec": {},
+                "status": {
+                    "addresses": [{"type": "ExternalIP", "address": "192.0.2.1"}],
+                    "allocatable": {"cpu": "4"},
+                    "conditions": [{"type": "Ready", "status": "True",
+                        "lastHeartbeatTime": "2026-11-24T00:00:00Z"}],
+                },
+            });
+            change(&mut node);
+            let mut node: Node = serde_json::from_value(node).unwrap();
+            node.strip();
+            node
+        };
+        let before = node(&|_| {});
+        let well = node(&|node| {
+            node["metadata"]["resourceVersion"] = "2".into();
+            node["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-11-24T00:05:00Z".into();
+        });
+        assert!(well.is_like(&before));
+        for (path, value) in [
+            ("/metadata/uid", json!("another")),
+            ("/metadata/labels", json!({})),
+            ("/spec", json!({"unschedulable": true})),
+            ("/status/addresses", json!([])),
+            ("/status/allocatable/cpu", json!("8")),
+        ] {
+            let other = node(&|node| *node.pointer_mut(path).unwrap() = value.clone());
+            assert!(!other.is_like(&before), "{path}");
+        }
+    }
 }

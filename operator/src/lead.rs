@@ -24,6 +24,7 @@ pub async fn lead(shared: Shared) {
     let mut actors: HashMap<(String, String), AbortHandle> = HashMap::new();
     let mut orphans: HashMap<String, Instant> = HashMap::new();
     let mut orphans_told = Instant::now();
+    let mut has_changed = true;
     loop {
         let begun = Instant::now();
         actors.retain(|_, actor| !actor.is_finished());
@@ -39,12 +40,17 @@ pub async fn lead(shared: Shared) {
         }
         while tasks.try_join_next().is_some() {}
         // All Sessions are looked at for it, and there are many changes.
-        if orphans_told.elapsed() >= TURN {
+        let may_be_some = has_changed || !orphans.is_empty();
+        if may_be_some && orphans_told.elapsed() >= TURN {
             orphans_told = Instant::now();
+            has_changed = false;
             tell_orphans(&shared, &mut orphans).await;
         }
         tokio::select! {
-            _ = changes.changed() => sleep_until(begun + TURN / 20).await,
+            _ = changes.changed() => {
+                has_changed = true;
+                sleep_until(begun + TURN / 20).await;
+            }
             () = sleep_until(begun + TURN) => {}
         }
     }

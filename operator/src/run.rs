@@ -7,6 +7,7 @@ use crate::index::Index;
 use crate::lead::lead;
 use crate::lease::Candidate;
 use crate::metrics::Metrics;
+use crate::pod_api::listen;
 use crate::{http, names};
 use kube::Client;
 use mafalda_plan::Timing;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -75,6 +77,9 @@ pub enum Error {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The system gives no thread.
+    #[error("no thread to listen to the media pods: {0}")]
+    Thread(std::io::Error),
 }
 
 /// Works until `shutdown` is ready, whenever it holds the Lease. Media pods and sessions go on
@@ -95,7 +100,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let candidate = Candidate::new(&client, &namespace, &settings.lease, &settings.identity);
     let mut tasks = JoinSet::new();
     let index = Index::start(&client, settings.namespace.as_deref(), &mut tasks);
-    let shared = shared(&settings, client, index);
+    let listening = listen::thread().map_err(Error::Thread)?;
+    let shared = shared(&settings, client, index, listening);
     tasks.spawn(http::serve(
         listener,
         shared.metrics.clone(),
@@ -118,7 +124,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     Ok(())
 }
 
-fn shared(settings: &Settings, client: Client, index: Index) -> Shared {
+fn shared(settings: &Settings, client: Client, index: Index, listening: Handle) -> Shared {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Shared {
         index,
@@ -134,6 +140,7 @@ fn shared(settings: &Settings, client: Client, index: Index) -> Shared {
         requests: Arc::new(Semaphore::new(settings.requests.into())),
         calls: Arc::new(Semaphore::new(settings.requests.into())),
         secrets: seconds(settings.secrets_seconds),
+        listening,
         client,
     }
 }

@@ -2,7 +2,7 @@
 //! something changed, and each second.
 
 use super::doubt::Doubt;
-use super::jobs::{Job, Key, due, ip_of};
+use super::jobs::{Job, Key, due};
 use super::perform::{Error, Performer, apply_disruption_budget};
 use super::status::{UTILIZATION_SECONDS, status};
 use crate::book::Book;
@@ -11,7 +11,7 @@ use crate::crd::MafaldaCluster;
 use crate::events::{About, Events, of_cluster, of_session, told};
 use crate::index::Index;
 use crate::metrics::Metrics;
-use crate::observe::Look;
+use crate::observe::{Look, ip_of};
 use crate::pod_api::client::{Error as PodError, UNAUTHORIZED};
 use crate::pod_api::listen::listen;
 use crate::pod_api::{Access, Client as Pods, Hearing};
@@ -23,15 +23,18 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// A plan is made this often at least while something is under way.
 const TURN: Duration = Duration::from_secs(1);
-/// And this often while nothing is: what depends on the time alone may wait for it, but for the end of
-/// a session.
+/// And this often while nothing is, but load goes up or down.
 const REST: Duration = Duration::from_secs(5);
+/// And this often while nothing changes at all: what depends on the time alone may wait for it, but for
+/// the end of a session.
+const CALM: Duration = Duration::from_secs(15);
 /// So long after a session was placed it is looked at each turn whether its pod runs it.
 const FRESH: Duration = Duration::from_secs(10);
 /// Changes that come together are planned together.
@@ -57,6 +60,8 @@ pub struct Shared {
     pub requests: Arc<Semaphore>,
     /// Requests to pods: those do not wait for the API server.
     pub calls: Arc<Semaphore>,
+    /// The thread on which pods are listened to.
+    pub listening: Handle,
     /// How often keys and certificates are looked at.
     pub secrets: Duration,
 }
@@ -71,6 +76,7 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         attempts: HashMap::new(),
         jobs: JoinSet::new(),
         doubt: Doubt::default(),
+        turned: Duration::ZERO,
         rests_until: Duration::ZERO,
         kept: None,
         keeping: None,
@@ -105,7 +111,9 @@ struct Actor {
     attempts: HashMap<Key, Attempt>,
     jobs: JoinSet<(Job, Result<(), Error>)>,
     doubt: Doubt,
-    /// The last turn found nothing to do, and nothing to wait for until then.
+    /// When the last turn was.
+    turned: Duration,
+    /// It found nothing to do, and nothing to wait for until then.
     rests_until: Duration,
     kept: Option<Kept>,
     /// Who looks at the Secrets.
@@ -163,7 +171,11 @@ impl Actor {
     /// Whether nothing is under way, and all pods are heard: there is nothing to decide.
     fn rests(&self) -> bool {
         let now = self.shared.clock.now();
-        now < self.rests_until && self.hearing.longest_silence(now) < TURN * 2
+        let until = match self.hearing.has_shifted() {
+            true => self.rests_until.min(self.turned + REST),
+            false => self.rests_until,
+        };
+        now < until && self.hearing.longest_silence(now) < TURN * 2
     }
 
     /// Time that the operator itself did not have is none of the pods' silence.
@@ -299,7 +311,10 @@ impl Actor {
         if cluster.status.as_ref() != Some(&status) {
             jobs.push(Job::Status(Box::new(status)));
         }
-        let waits = |pod: &mafalda_plan::Pod| pod.drain.is_some() || pod.suspect;
+        let waits = |pod: &mafalda_plan::Pod| {
+            let mut lent = pod.sessions.iter().flat_map(|hosted| &hosted.lenders);
+            pod.drain.is_some() || pod.suspect || lent.any(|lent| lent.unused_since.is_some())
+        };
         // What was placed lately may be missed any moment.
         let fresh = |session: &Session| {
             let since = session.home.as_ref().map(|home| home.since);
@@ -310,11 +325,11 @@ impl Actor {
             && !observed.pods.iter().any(waits)
             && !observed.sessions.iter().any(fresh);
         let expires = observed.sessions.iter().filter_map(Session::expires);
-        let rests_until = expires.fold(look.now + REST, Duration::min);
-        self.rests_until = if is_quiet {
-            rests_until
-        } else {
-            Duration::ZERO
+        let rests_until = expires.fold(look.now + CALM, Duration::min);
+        self.turned = look.now;
+        self.rests_until = match is_quiet {
+            true => rests_until,
+            false => Duration::ZERO,
         };
         self.tell(cluster, &look, &actions);
         for job in jobs {
@@ -368,7 +383,8 @@ impl Actor {
                     self.hearing.clone(),
                     self.shared.clock,
                 );
-                self.listeners.insert(uid, (ip, self.tasks.spawn(listener)));
+                let listener = self.tasks.spawn_on(listener, &self.shared.listening);
+                self.listeners.insert(uid, (ip, listener));
             }
         }
         while self.tasks.try_join_next().is_some() {}

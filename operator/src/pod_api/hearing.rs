@@ -28,6 +28,8 @@ pub struct Hearing {
 struct Pods {
     heard: HashMap<String, Heard>,
     refusing: HashSet<String>,
+    /// Load has gone up or down since all of it was asked for.
+    has_shifted: bool,
 }
 
 impl Hearing {
@@ -36,6 +38,7 @@ impl Hearing {
         let mut pods = self.lock();
         let known = pods.heard.get(uid);
         let differs = known.is_none_or(|heard| heard.report.differs(&report));
+        let shifts = known.is_some_and(|heard| heard.report.shifts(&report));
         let since = known.and_then(|heard| heard.ready_since);
         let ready_since = report.is_ready().then(|| since.unwrap_or(now));
         let heard = Heard {
@@ -44,6 +47,7 @@ impl Hearing {
             report: Arc::new(report),
         };
         pods.heard.insert(uid.to_owned(), heard);
+        pods.has_shifted |= shifts;
         let is_back = pods.refusing.remove(uid);
         if differs || is_back {
             self.news.notify_one();
@@ -82,7 +86,14 @@ impl Hearing {
 
     /// What was heard of all pods so far.
     pub fn all(&self) -> HashMap<String, Heard> {
-        self.lock().heard.clone()
+        let mut pods = self.lock();
+        pods.has_shifted = false;
+        pods.heard.clone()
+    }
+
+    /// Whether load has gone up or down since [`Hearing::all`].
+    pub fn has_shifted(&self) -> bool {
+        self.lock().has_shifted
     }
 
     /// How long ago the pod was heard that was not heard for the longest time.
@@ -110,6 +121,7 @@ impl Hearing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pod_api::report::Worker;
 
     /// Protects calls from an operator that was stopped: it does not take its own silence for theirs.
     #[test]
@@ -123,5 +135,28 @@ mod tests {
         assert_eq!(all["early"].last_seen, second * 13);
         assert_eq!(all["late"].last_seen, second * 15);
         assert_eq!(hearing.longest_silence(second * 15), second * 2);
+    }
+
+    #[test]
+    fn load_that_goes_up_is_known_until_it_was_looked_at() {
+        let hearing = Hearing::default();
+        let at = |cpu| {
+            let worker = Worker {
+                cpu,
+                ..Worker::default()
+            };
+            let report = Report {
+                workers: vec![worker],
+                ..Report::default()
+            };
+            hearing.report("pod", report, Duration::ZERO);
+            hearing.has_shifted()
+        };
+        assert!(!at(0.10));
+        assert!(!at(0.12), "the usual ups and downs");
+        assert!(at(0.20));
+        assert!(at(0.20));
+        hearing.all();
+        assert!(!at(0.20));
     }
 }

@@ -12,6 +12,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -32,11 +33,31 @@ const BUFFER: usize = 4 << 10;
 /// A pod that said nothing for so long is asked: it gives a sign of life each second by itself.
 const LATE: Duration = Duration::from_millis(1250);
 
+/// What pods say in such a time is read at once.
+const TOGETHER: Duration = Duration::from_millis(10);
+
 /// Pings without an answer until the status is asked for: on a new connection, which costs a host that
 /// is only late more than it has.
 const ASK_AFTER: u32 = 1;
 
 type Stream = WebSocketStream<TlsStream<TcpStream>>;
+
+/// A thread of its own for [`listen`]: it wakes up for many signs of life, not for each of a thousand a
+/// second, and a plan that takes long keeps none from being heard.
+///
+/// # Errors
+/// When the system gives none.
+pub fn thread() -> std::io::Result<Handle> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(|| std::thread::sleep(TOGETHER))
+        .build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("listen".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+}
 
 /// Notes what the pod says, until the task is dropped. While the stream is open the pod gives a sign of
 /// life each second; when that is late a ping asks for one, then, as while there is no stream, the

@@ -141,7 +141,17 @@ impl Report {
             || self.anonymous() != other.anonymous()
             || self.mediasoup != other.mediasoup
     }
+
+    /// Whether a worker has considerably more or less to do in the other.
+    pub fn shifts(&self, other: &Self) -> bool {
+        let mut pairs = self.workers.iter().zip(&other.workers);
+        pairs.any(|(one, other)| (one.cpu - other.cpu).abs() >= SHIFT)
+            || self.workers.len() != other.workers.len()
+    }
 }
+
+/// How much of a core more or less is a change of load.
+const SHIFT: f64 = 0.05;
 
 /// A message of `/v1/events`; those of other types are passed over.
 #[derive(Debug, Deserialize)]
