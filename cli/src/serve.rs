@@ -2,7 +2,7 @@
 
 use mafalda_media_pod::auth::Verifier;
 use mafalda_media_pod::{
-    Config, Identity, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls,
+    Between, Config, Identity, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
@@ -116,12 +116,13 @@ pub struct Arguments {
     /// Copies of one producer that a worker feeds, at most; further ones are fed by copies.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..))]
     pipe_fan_out: u8,
-    /// Encrypt what goes through pipes between workers.
-    #[arg(long, value_enum, default_value = "off")]
-    pipe_srtp: Switch,
-    /// Send again what is lost in pipes between workers.
-    #[arg(long, value_enum, default_value = "off")]
-    pipe_rtx: Switch,
+    /// Encrypt what goes through pipes: `off`, `pods` (from pod to pod) or `on` (also between the
+    /// workers of a pod).
+    #[arg(long, default_value = "off")]
+    pipe_srtp: Between,
+    /// Send again what is lost in pipes: `off`, `pods` or `on`.
+    #[arg(long, default_value = "off")]
+    pipe_rtx: Between,
     /// The public key (PEM) that tokens are checked with, or several of which each is good. The file is
     /// read again when it changes. Without it this host alone may connect.
     #[arg(long)]
@@ -273,8 +274,8 @@ impl Arguments {
                 idle: Duration::from_secs(self.pipe_idle),
                 max_depth: self.pipe_depth.into(),
                 max_fan_out: self.pipe_fan_out.into(),
-                srtp: self.pipe_srtp.is_on(),
-                rtx: self.pipe_rtx.is_on(),
+                srtp: self.pipe_srtp,
+                rtx: self.pipe_rtx,
                 ..PipeSettings::default()
             },
             rtc_ips: self.rtc_ip,

@@ -58,6 +58,18 @@ pub struct Identity {
     pub zone: String,
 }
 
+impl Identity {
+    /// Where its workers are.
+    pub fn locality(&self) -> Locality {
+        Locality {
+            pod: self.name.as_str().into(),
+            zone: self.zone.as_str().into(),
+            region: self.region.as_str().into(),
+            cluster: self.cluster.as_str().into(),
+        }
+    }
+}
+
 /// The settings of a pod.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -218,21 +230,10 @@ impl Config {
         Ok(())
     }
 
-    /// Where the pod's workers are.
-    pub fn locality(&self) -> Locality {
-        let identity = &self.identity;
-        Locality {
-            pod: identity.name.as_str().into(),
-            zone: identity.zone.as_str().into(),
-            region: identity.region.as_str().into(),
-            cluster: identity.cluster.as_str().into(),
-        }
-    }
-
     /// What this pod shows to those that lend it workers.
     pub fn borrows(&self) -> Borrows {
         Borrows {
-            locality: self.locality(),
+            locality: self.identity.locality(),
             token: self.peer_token.clone(),
             ca: self.peer_ca.clone(),
             mediasoup: MEDIASOUP_NPM.to_owned(),

@@ -20,6 +20,7 @@ pub use local::Messages;
 pub use resume::Resumption;
 pub use virtual_side::FromVirtual;
 
+use crate::ListenInfos;
 use crate::inventory::Inventory;
 use crate::lending::Borrower;
 use crate::listen_infos::{OWN_WEBRTC_SERVER, Rewriter};
@@ -29,7 +30,6 @@ use crate::process::{Orders, WorkerProcess};
 use crate::rtc_addresses::{addresses, rtc_port_is_free};
 use crate::translate::Translator;
 use crate::virtual_worker::{Application, Shell};
-use crate::{Config, ListenInfos};
 use carry::carry;
 use files::FilesError;
 use hand_over::ApplicationEnds;
@@ -244,7 +244,7 @@ async fn connect_virtual(
     let shared = uses.group.are_shared();
     let pid = greeting.start.pid;
     let listen_infos = pod.config().listen_infos;
-    let config = virtual_config(pod.config(), listen_infos, id.name(), pid, shared);
+    let config = virtual_config(pod, listen_infos, id.name(), pid, shared);
     let session_name = session.as_ref().map(|session| session.name().to_owned());
     let sides = virtual_side::split(ends, output.clone(), from_pod, |application| {
         Arc::new(Shell::new(
@@ -331,12 +331,13 @@ pub fn serve_local(
 
 /// The settings of a virtual worker's machine.
 pub fn virtual_config(
-    config: &Config,
+    pod: &Pod,
     listen_infos: ListenInfos,
     name: String,
     process_id: u32,
     shared: bool,
 ) -> mafalda_virtual_worker::Config {
+    let config = pod.config();
     // With the pod's listen infos the rewriter puts the pod's address of this family in place.
     let listen_ip = match config.media_ips().first() {
         Some(ip @ IpAddr::V6(_)) => ip.to_string(),
@@ -353,6 +354,6 @@ pub fn virtual_config(
         },
         member_server: (listen_infos == ListenInfos::Pod).then(|| OWN_WEBRTC_SERVER.to_owned()),
         shared,
-        locality: config.locality(),
+        locality: pod.identity().locality(),
     }
 }

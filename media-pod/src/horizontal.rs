@@ -39,6 +39,8 @@ pub struct Horizontal {
     pub ca: Option<PathBuf>,
     /// How members are chosen.
     pub placement: Placement,
+    /// How members are connected with each other.
+    pub pipes: PipeSettings,
 }
 
 /// Why there is no virtual worker.
@@ -100,7 +102,7 @@ pub async fn run(
     let shared = are_common(&horizontal.start.args, listen_infos);
     let id = pod.next_virtual_id();
     let pid = horizontal.start.pid;
-    let config = virtual_config(pod.config(), listen_infos, id.name(), pid, shared);
+    let config = virtual_config(&pod, listen_infos, id.name(), pid, shared);
     let mut from_virtual = serve_local(ends, |application| {
         let (pod, group) = (pod.clone(), group.clone());
         Arc::new(Shell::new(id, None, pod, group, config, application))
@@ -153,7 +155,7 @@ fn config(horizontal: &Horizontal) -> Config {
         mode: Mode::Virtual,
         placement: horizontal.placement,
         watermark: WATERMARK,
-        pipes: PipeSettings::default(),
+        pipes: horizontal.pipes.clone(),
         rtc_ips: Vec::new(),
         announced: Vec::new(),
         pipe_addresses: Vec::new(),

@@ -1,7 +1,7 @@
 //! What the pod knows and shares: its workers, its connections, its limits.
 
 use crate::clock::since_1970;
-use crate::config::Config;
+use crate::config::{Config, Identity};
 use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
 use crate::lending::Grant;
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
@@ -211,6 +211,8 @@ struct Inner {
     /// The workers that virtual workers share.
     members: Arc<Members>,
     virtual_ids: AtomicU64,
+    /// Region and zone, where it was told of them later.
+    place: OnceLock<(String, String)>,
     /// Goes up when something has changed that others wait for.
     changes: watch::Sender<u64>,
     stop: watch::Sender<bool>,
@@ -283,6 +285,7 @@ impl Pod {
             state: Mutex::default(),
             members: Arc::new(Members::new(true)),
             virtual_ids: AtomicU64::new(first_virtual_id()),
+            place: OnceLock::new(),
             changes: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         }))
@@ -291,6 +294,27 @@ impl Pod {
     /// Its settings.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// What it is called, and where it is.
+    pub fn identity(&self) -> Identity {
+        let mut identity = self.config().identity.clone();
+        if let Some((region, zone)) = self.0.place.get() {
+            identity.region.clone_from(region);
+            identity.zone.clone_from(zone);
+        }
+        identity
+    }
+
+    /// Notes where it is, unless that is known: a pod stays where it is.
+    pub fn learn_place(&self, region: Option<String>, zone: Option<String>) {
+        let identity = &self.config().identity;
+        let is_known = !identity.region.is_empty() || !identity.zone.is_empty();
+        if !is_known && (region.is_some() || zone.is_some()) {
+            let place = (region.unwrap_or_default(), zone.unwrap_or_default());
+            // Else it was told before.
+            let _ = self.0.place.set(place);
+        }
     }
 
     /// Its metrics.

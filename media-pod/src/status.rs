@@ -230,7 +230,7 @@ pub fn status(pod: &Pod) -> Status {
             npm: MEDIASOUP_NPM,
             rust: MEDIASOUP_CRATE,
         },
-        pod: pod.config().identity.clone(),
+        pod: pod.identity(),
         draining: pod.is_draining(),
         drain: pod.drain(),
         sessions: sessions(pod),

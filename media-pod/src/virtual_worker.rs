@@ -197,7 +197,12 @@ impl Shell {
             return;
         }
         core.members.insert(member.id, member.clone());
-        let (is_running, locality) = (member.is_running(), member.locality.clone());
+        let is_running = member.is_running();
+        let locality = match member.process {
+            // The pod may have learned where it is after it was started.
+            Some(_) => self.pod.identity().locality(),
+            None => member.locality.clone(),
+        };
         let actions = core
             .machine
             .on_member_added(member.id, is_running, locality);

@@ -9,6 +9,9 @@ pub const CLUSTER: &str = "mafalda.dev/cluster";
 pub const REVISION: &str = "mafalda.dev/revision";
 /// Label of a media pod that sessions live on, `true`: the PodDisruptionBudget is about these.
 pub const OCCUPIED: &str = "mafalda.dev/occupied";
+/// Labels of a node: its region and its zone.
+pub const REGION: &str = "topology.kubernetes.io/region";
+pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// Label of an access Secret: its Session's name.
 pub const SESSION: &str = "mafalda.dev/session";
 

@@ -5,20 +5,20 @@ use crate::clock::since_1970;
 use crate::crd::{MafaldaCluster, Session};
 use crate::media_pod::address::{self, Unknown};
 use crate::media_pod::{manifest, workers};
-use crate::names::{DRAIN_REQUESTED, REVISION, WORKERS};
+use crate::names::{DRAIN_REQUESTED, REGION, REVISION, WORKERS, ZONE};
+use crate::pod_api::client::Peer;
 use crate::pod_api::{Heard, report};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::ResourceExt;
 use mafalda_plan as plan;
 use mafalda_plan::{Generation, Hosted, Observed, PodPhase, SessionName, SessionPhase, State};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What a connection to a pod takes, with many others at the same time.
 const FIRST_WORD: Duration = Duration::from_millis(10);
-
-const REGION: &str = "topology.kubernetes.io/region";
 
 /// All that one look at a cluster takes in.
 pub struct Look<'a> {
@@ -52,6 +52,18 @@ impl Look<'_> {
     pub fn node_of(&self, pod: &Pod) -> Option<&Arc<Node>> {
         let name = pod.spec.as_ref()?.node_name.as_ref()?;
         self.nodes.get(name)
+    }
+
+    /// How the pod is reached, and where it is; `None` while it has no address.
+    pub fn peer(&self, pod: &Pod) -> Option<Peer> {
+        let labels = self.node_of(pod).map(|node| node.labels());
+        let label = |key| labels.and_then(|labels| labels.get(key)).cloned();
+        Some(Peer {
+            name: pod.name_any(),
+            ip: ip_of(pod)?,
+            region: label(REGION).unwrap_or_default(),
+            zone: label(ZONE).unwrap_or_default(),
+        })
     }
 
     /// The addresses that clients are told for a pod.
@@ -394,6 +406,11 @@ fn is_unschedulable(pod: &Pod) -> bool {
             && condition.status == "False"
             && reason == Some("Unschedulable")
     })
+}
+
+/// The address of a pod's API.
+pub fn ip_of(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }
 
 /// What a pod says of a session.

@@ -51,7 +51,8 @@ fn schema(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn ours_is_the_original_but_for_its_worker() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let here = env::var("CARGO_MANIFEST_DIR").unwrap();
+    let root = Path::new(&here).parent().unwrap();
     let (version, original) = mediasoup_sys(&root.join("Cargo.toml"));
     let (our_version, ours) = mediasoup_sys(&root.join("examples/rust-remote/Cargo.toml"));
     assert_eq!(ours, root.join("remote/mediasoup-sys"));

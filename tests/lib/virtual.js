@@ -18,6 +18,8 @@ export const control = process.env.MAFALDA_MODE === 'real';
  * @property {number} target
  * @property {string[]} producers  ids, of data producers too
  * @property {number} consumers
+ * @property {boolean} srtp
+ * @property {boolean} rtx
  * @property {number | null} bytes
  * @property {number | null} bytesPerSecond
  *

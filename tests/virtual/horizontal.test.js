@@ -197,6 +197,72 @@ test('a pod borrows the workers of its peers, and gives them back', async (t) =>
   });
 });
 
+// Protects the choice of ways: on Kubernetes a pod cannot know by itself where it is.
+test('a pod learns where it is with its first session, and keeps it', async (t) => {
+  const home = await startVirtualPod(t);
+  for (const [generation, zone] of [
+    [1, 'z1'],
+    [2, 'z2'],
+  ]) {
+    const told = { generation, region: 'north', zone };
+    assert.ok((await ask(home, 'PUT', '/v1/sessions/stage', told)).status < 300);
+  }
+  await createWorker(t, `${home.webSocketUrl}/v1/sessions/stage`);
+  const { virtualWorkers } = await topologyOf(home);
+  const [member] = /** @type {any[]} */ (virtualWorkers[0].members);
+  assert.equal(member.zone, 'z1');
+  const { pod } = /** @type {any} */ (await home.status());
+  assert.deepEqual([pod.region, pod.zone], ['north', 'z1']);
+});
+
+// Protects media on a network that is not trusted, and hosts from encryption that nobody needs.
+test('pipes are encrypted, and repeat what is lost, between pods alone', async (t) => {
+  const protect = ['--pipe-srtp', 'pods', '--pipe-rtx', 'pods'];
+  const args = ['--placement', 'spread', '--pod-name', 'home', ...protect];
+  const home = await startVirtualPod(t, { args, workers: 2 });
+  const peer = await startVirtualPod(t);
+  const pods = [{ name: 'peer', url: peer.webSocketUrl }];
+  assert.equal((await ask(home, 'PUT', '/v1/peers', { pods })).status, 200);
+  await until('it is connected', async () => {
+    const { body } = await ask(home, 'GET', '/v1/peers');
+    return body.pods[0].connected;
+  });
+  const worker = await createWorker(t, home);
+  const router = await worker.createRouter({ mediaCodecs });
+  // One on each worker, which hears those on all others.
+  const transports = [];
+  for (let i = 0; i < 3; i++) transports.push(await router.createDirectTransport());
+  const { rtpCapabilities } = router;
+  for (const [i, transport] of transports.entries()) {
+    const producer = await transport.produce({ kind: 'audio', rtpParameters: opus(1000 + i) });
+    for (const other of transports) {
+      await other.consume({ producerId: producer.id, rtpCapabilities });
+    }
+  }
+  const call = await startCall(t, router);
+  await call.goesOn();
+  const { virtualWorkers } = await topologyOf(home);
+  const pipes = /** @type {any[]} */ (virtualWorkers[0].pipes);
+  for (const { sourcePod, targetPod, srtp, rtx } of pipes) {
+    const crosses = sourcePod !== targetPod;
+    assert.deepEqual({ srtp, rtx }, { srtp: crosses, rtx: crosses });
+  }
+  assert.equal(new Set(pipes.map(({ srtp }) => srtp)).size, 2, 'there are pipes of both kinds');
+});
+
+// Protects who sets the same for an application's own worker over several pods.
+test('an application that names several pods says how its pipes are', async (t) => {
+  const pods = [await startVirtualPod(t), await startVirtualPod(t)];
+  const env = { ...spread, MAFALDA_PIPE_SRTP: 'pods', MAFALDA_PIPE_RTX: 'on' };
+  const worker = await createWorker(t, urlOf(pods), {}, { env });
+  const call = await startCall(t, await worker.createRouter({ mediaCodecs }));
+  await call.goesOn();
+  for (const variable of ['MAFALDA_PIPE_SRTP', 'MAFALDA_PIPE_RTX']) {
+    const env = { [variable]: 'yes' };
+    await assert.rejects(createWorker(t, urlOf(pods), {}, { env }));
+  }
+});
+
 // Protects a pod from peers that are none.
 test('peers that cannot be are refused by name', async (t) => {
   const pod = await startVirtualPod(t);

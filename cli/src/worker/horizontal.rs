@@ -4,9 +4,11 @@ use super::channel::Descriptors;
 use mafalda_link::client::{ConnectError, Target, start, url_from_env};
 use mafalda_link::{Exit, Frame};
 use mafalda_media_pod::horizontal::{self, Horizontal, HorizontalError};
-use mafalda_media_pod::{Peer, Placement};
+use mafalda_media_pod::{Peer, PipeSettings};
+use std::fmt::Display;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::signal::unix::{SignalKind, signal};
@@ -114,7 +116,8 @@ pub async fn run(
         mediasoup: target.mediasoup,
         token: target.token,
         ca: target.ca,
-        placement: placement()?,
+        placement: setting("MAFALDA_PLACEMENT")?,
+        pipes: pipes()?,
     };
     let (sender, receiver) = watch::channel(pods);
     let (mut terminate, mut interrupt) = (
@@ -155,12 +158,24 @@ async fn look_again(mediasoup: String, pods: watch::Sender<Vec<Peer>>) {
     }
 }
 
-fn placement() -> std::io::Result<Placement> {
-    match std::env::var("MAFALDA_PLACEMENT") {
-        Ok(name) => name
+fn pipes() -> std::io::Result<PipeSettings> {
+    Ok(PipeSettings {
+        srtp: setting("MAFALDA_PIPE_SRTP")?,
+        rtx: setting("MAFALDA_PIPE_RTX")?,
+        ..PipeSettings::default()
+    })
+}
+
+/// What a variable of the environment says; an empty one is none.
+fn setting<T>(variable: &str) -> std::io::Result<T>
+where
+    T: Default + FromStr<Err: Display>,
+{
+    match std::env::var(variable) {
+        Ok(name) if !name.is_empty() => name
             .parse()
-            .map_err(|error| std::io::Error::other(format!("MAFALDA_PLACEMENT: {error}"))),
-        Err(_) => Ok(Placement::default()),
+            .map_err(|error| std::io::Error::other(format!("{variable}: {error}"))),
+        Ok(_) | Err(_) => Ok(T::default()),
     }
 }
 

@@ -30,6 +30,9 @@ names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
                  ws://host:port/v1/worker/virtual or …/real
   MAFALDA_PLACEMENT  with several pods: `pack` (as few workers as carry the load, default) or
                  `spread` (one after the other)
+  MAFALDA_PIPE_SRTP, MAFALDA_PIPE_RTX
+                 with several pods: `off` (default), `pods` or `on`: encrypt, and send again what is
+                 lost, in no pipe between workers, in those from pod to pod, or in all
   MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one; default none)
   MAFALDA_URL_FILE, MAFALDA_TOKEN_FILE
                  files with these, read when a worker is made, instead of the variables. While the

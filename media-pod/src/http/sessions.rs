@@ -28,6 +28,9 @@ struct Put {
     pods: Option<Vec<Peer>>,
     /// The token to show to those; the pod's own setting when absent.
     token: Option<String>,
+    /// Where this pod is, if it was not told when it was started.
+    region: Option<String>,
+    zone: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +113,7 @@ fn put(name: &str, headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Respons
     if let Some(pods) = &put.pods {
         peers::check(pods)?;
     }
+    pod.learn_place(put.region, put.zone);
     let wanted = Wanted {
         generation: put.generation,
         max_connections: put.max_connections,

@@ -150,7 +150,7 @@ fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member
             slot: kept.slot,
             pid,
         },
-        config.locality(),
+        pod.identity().locality(),
         translator,
         Way::Process(outbox.clone()),
     ));

@@ -2,6 +2,7 @@
 
 use crate::locality::Locality;
 use crate::placement::{Placement, WATERMARK};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What a virtual worker is made with.
@@ -54,14 +55,51 @@ pub struct PipeSettings {
     pub max_depth: usize,
     /// How many copies of one producer a member feeds at most, default 8.
     pub max_fan_out: usize,
-    /// Encrypt what crosses, default no. Between clusters it is always encrypted.
-    pub srtp: bool,
-    /// Encrypt what crosses from pod to pod, default no.
-    pub srtp_between_pods: bool,
-    /// Send again what is lost on the way, default no.
-    pub rtx: bool,
-    /// Send again what is lost from pod to pod, default no.
-    pub rtx_between_pods: bool,
+    /// Which of them encrypt, default none. Between clusters they always do.
+    pub srtp: Between,
+    /// Which of them send again what is lost on the way, default none.
+    pub rtx: Between,
+}
+
+/// Which pipes something is for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Between {
+    /// `off`: none.
+    #[default]
+    Nobody,
+    /// `pods`: those from pod to pod.
+    Pods,
+    /// `on`: all.
+    Members,
+}
+
+/// The name of no [`Between`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0:?} is not one of off, pods, on")]
+pub struct UnknownBetween(pub String);
+
+impl Between {
+    /// Whether a pipe, which leads to another pod or does not, is one of them.
+    pub fn includes(self, other_pod: bool) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Pods => other_pod,
+            Self::Members => true,
+        }
+    }
+}
+
+impl FromStr for Between {
+    type Err = UnknownBetween;
+
+    fn from_str(name: &str) -> Result<Self, UnknownBetween> {
+        match name {
+            "off" => Ok(Self::Nobody),
+            "pods" => Ok(Self::Pods),
+            "on" => Ok(Self::Members),
+            _ => Err(UnknownBetween(name.to_owned())),
+        }
+    }
 }
 
 impl Default for PipeSettings {
@@ -71,10 +109,8 @@ impl Default for PipeSettings {
             idle: Duration::from_secs(5),
             max_depth: 3,
             max_fan_out: 8,
-            srtp: false,
-            srtp_between_pods: false,
-            rtx: false,
-            rtx_between_pods: false,
+            srtp: Between::Nobody,
+            rtx: Between::Nobody,
         }
     }
 }

@@ -53,7 +53,7 @@ mod topology;
 mod worker;
 
 pub use aliases::Aliases;
-pub use config::{Config, PipeSettings};
+pub use config::{Between, Config, PipeSettings, UnknownBetween};
 pub use ledger::Ledger;
 pub use locality::{Distance, Locality};
 pub use placement::{Placement, UnknownPlacement, WATERMARK};

@@ -2,22 +2,13 @@
 
 use crate::recipe::Media;
 use crate::refusal::Refusal;
-use crate::state::Address;
+use crate::state::{Address, Protection};
 use mafalda_channel::fbs::notification::{Event, Notification};
 use mafalda_channel::fbs::request::{Body, Method, Request};
 use mafalda_channel::fbs::response::{self, Response};
 use mafalda_channel::fbs::{
     direct_transport, pipe_transport, router, rtp_observer, transport, worker,
 };
-
-/// How a pipe is protected.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Protection {
-    /// What crosses is encrypted.
-    pub srtp: bool,
-    /// What is lost is sent again.
-    pub rtx: bool,
-}
 
 /// What a member is asked, without the id.
 pub(crate) struct Ask {

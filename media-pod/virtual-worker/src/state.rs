@@ -9,7 +9,7 @@ mod pipes;
 mod things;
 
 pub(crate) use pipes::{
-    Address, End, Pair, PairKey, ProducerCopy, Readiness, Route, Traffic, Wait,
+    Address, End, Pair, PairKey, ProducerCopy, Protection, Readiness, Route, Traffic, Wait,
 };
 pub(crate) use things::{Consumer, Held, Kind, Observer, Producer, Server, Thing, Told, Transport};
 

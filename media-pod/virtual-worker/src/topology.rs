@@ -120,6 +120,10 @@ pub struct PipeTopology {
     pub producers: Vec<String>,
     /// How many consumers, data consumers and observers on the target use what crosses it.
     pub consumers: usize,
+    /// What crosses it is encrypted.
+    pub srtp: bool,
+    /// What is lost on it is sent again.
+    pub rtx: bool,
     /// Sent by the source since the pipe was made; unknown before it was measured.
     pub bytes: Option<u64>,
     /// Sent by the source in the last second; unknown before it was measured.

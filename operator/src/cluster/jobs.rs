@@ -5,8 +5,9 @@ use crate::book::{Book, Note, Seat};
 use crate::crd::{MafaldaClusterStatus, Phase, Session};
 use crate::media_pod::{manifest, ports};
 use crate::names::{DRAIN, OCCUPIED, RTC_PORT, SAFE_TO_EVICT, SECRETS};
-use crate::observe::{Look, session_of};
+use crate::observe::{Look, ip_of, session_of};
 use crate::pod_api::access::LENDING_LIFE;
+use crate::pod_api::client::Peer;
 use crate::pod_api::report;
 use crate::session::access;
 use k8s_openapi::api::core::v1::Pod;
@@ -75,16 +76,16 @@ pub enum Job {
     /// Start a session on its home pod.
     Tell {
         session: String,
-        ip: IpAddr,
+        home: Peer,
         generation: u64,
         decision: u32,
     },
     /// Tell a session's home which pods lend it workers.
     Lend {
         session: String,
-        ip: IpAddr,
+        home: Peer,
         generation: u64,
-        lenders: Vec<(String, IpAddr)>,
+        lenders: Vec<Peer>,
         decision: u32,
     },
     /// Tell the API server what was decided for a session.
@@ -156,11 +157,6 @@ impl fmt::Display for Key {
     }
 }
 
-/// The address of a pod's API.
-pub fn ip_of(pod: &Pod) -> Option<IpAddr> {
-    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
-}
-
 /// All that is to be done after a plan.
 pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Action]) -> Vec<Job> {
     let there: HashMap<PodName, &Arc<Pod>> = look
@@ -213,7 +209,7 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
                 jobs.extend(lend(look, session, seat, home, &there));
             }
             jobs.extend(match (seat.untold, home) {
-                (true, Some(pod)) => tell(session, seat, pod),
+                (true, Some(pod)) => tell(look, session, seat, pod),
                 (true, None) | (false, _) => settle(look, session, seat, home.copied()),
             });
         }
@@ -351,10 +347,10 @@ fn delete(pod: &Pod, note: &Note) -> Option<Job> {
 
 /// What a pod does not know of its session. The API server learns of it afterwards: what can be read
 /// there is true.
-fn tell(session: &Session, seat: &Seat, pod: &Pod) -> Option<Job> {
+fn tell(look: &Look<'_>, session: &Session, seat: &Seat, pod: &Pod) -> Option<Job> {
     Some(Job::Tell {
         session: session.name_any(),
-        ip: ip_of(pod)?,
+        home: look.peer(pod)?,
         generation: seat.generation.0,
         decision: seat.decided,
     })
@@ -381,13 +377,13 @@ fn lend(
     if is_told && (seat.lenders.is_empty() || seat.lent_at.is_some_and(is_fresh)) {
         return None;
     }
-    let address = |lender: &Lender| Some((lender.pod.to_string(), ip_of(there.get(&lender.pod)?)?));
+    let peer = |lender: &Lender| look.peer(there.get(&lender.pod)?);
     Some(Job::Lend {
         session: session.name_any(),
-        ip: ip_of(home)?,
+        home: look.peer(home)?,
         generation: seat.generation.0,
         // One without an address has gone: the next plan takes it back.
-        lenders: seat.lenders.iter().filter_map(address).collect(),
+        lenders: seat.lenders.iter().filter_map(peer).collect(),
         decision: seat.decided,
     })
 }

@@ -125,22 +125,21 @@ impl Performer {
             } => self.pods.delete_session(*ip, session, *generation).await?,
             Job::Tell {
                 session,
-                ip,
+                home,
                 generation,
                 ..
             } => {
-                self.pods
-                    .put_session(*ip, session, *generation, &[])
-                    .await?
+                let put = self.pods.put_session(home, session, *generation, &[]);
+                put.await?;
             }
             Job::Lend {
                 session,
-                ip,
+                home,
                 generation,
                 lenders,
                 ..
             } => {
-                let put = self.pods.put_session(*ip, session, *generation, lenders);
+                let put = self.pods.put_session(home, session, *generation, lenders);
                 put.await?;
             }
             Job::Settle(settle) => self.settle(settle).await?,

@@ -5,6 +5,7 @@ use super::pod_template::PodTemplate;
 use super::schema;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a MafaldaCluster should be.
@@ -164,6 +165,11 @@ pub struct MafaldaClusterSpec {
     #[schemars(range(min = 10, max = 95))]
     pub watermark_percent: u8,
 
+    /// How media goes from worker to worker, within a media pod and between them. Default: as it
+    /// is, not encrypted.
+    #[serde(default)]
+    pub pipes: Pipes,
+
     /// How long a draining media pod waits for its sessions to end, in seconds: 0 to 86400 (a
     /// day). Sessions that are left after it are moved to another pod. Default: 3600.
     #[serde(default = "default_drain_deadline")]
@@ -219,6 +225,42 @@ pub struct Pool {
     #[serde(default = "default_spare")]
     #[schemars(range(min = 0, max = 100))]
     pub spare: u32,
+}
+
+/// How media goes from worker to worker. A change is a rolling upgrade of the media pods.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pipes {
+    /// Off: not encrypted. BetweenPods: encrypted from media pod to media pod, where the network
+    /// is not trusted. On: also between the workers of a pod. Default: Off.
+    #[serde(default)]
+    pub srtp: Between,
+
+    /// Whether what is lost on the way is sent again. Off: no. BetweenPods: from media pod to media
+    /// pod, where the network loses packets. On: also between the workers of a pod. Default: Off.
+    #[serde(default)]
+    pub rtx: Between,
+}
+
+/// Which pipes something is for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of `Pipes` say what each is")]
+pub enum Between {
+    #[default]
+    Off,
+    BetweenPods,
+    On,
+}
+
+impl Between {
+    /// The word of the media pod's options.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::BetweenPods => "pods",
+            Self::On => "on",
+        }
+    }
 }
 
 /// What the operator saw.
@@ -285,6 +327,7 @@ impl Default for MafaldaClusterSpec {
             exposure: Exposure::default(),
             announced_address: AnnouncedAddress::default(),
             watermark_percent: default_watermark(),
+            pipes: Pipes::default(),
             drain_deadline_seconds: default_drain_deadline(),
             pod_template: PodTemplate::default(),
             token_key_secret_name: None,

@@ -14,7 +14,9 @@ mod schema;
 mod session;
 
 pub use apply::{ApplyError, Change, apply};
-pub use cluster::{MafaldaCluster, MafaldaClusterSpec, MafaldaClusterStatus, PodVersion, Pool};
+pub use cluster::{
+    Between, MafaldaCluster, MafaldaClusterSpec, MafaldaClusterStatus, Pipes, PodVersion, Pool,
+};
 pub use exposure::{
     AddressFamily, AddressSource, AnnouncedAddress, Exposure, ExposureType, PortRange,
 };

@@ -2,7 +2,7 @@
 
 use super::address::{Source, source};
 use super::{ports, workers};
-use crate::crd::{ExposureType, MafaldaCluster, MafaldaClusterSpec};
+use crate::crd::{Between, ExposureType, MafaldaCluster, MafaldaClusterSpec};
 use crate::names::{
     API_PORT, CLUSTER, EXPOSURE, REVISION, RTC_PORT, WORKERS, address_config, certificate_secret,
 };
@@ -278,6 +278,13 @@ fn arguments(cluster: &MafaldaCluster, place: &Place<'_>) -> Vec<String> {
         "--pipe-address=$(POD_IP)".to_owned(),
         "--log-format=json".to_owned(),
     ];
+    let pipes = [
+        ("--pipe-srtp", spec.pipes.srtp),
+        ("--pipe-rtx", spec.pipes.rtx),
+    ];
+    // What is left as it is must not replace the pods of an older operator.
+    let changed = pipes.iter().filter(|(_, between)| *between != Between::Off);
+    arguments.extend(changed.map(|(option, between)| format!("{option}={}", between.option())));
     for index in 0..spec.announced_address.families.len() {
         arguments.push(format!("--announced-address=$(ANNOUNCED_ADDRESS_{index})"));
     }
@@ -429,6 +436,28 @@ mod tests {
         let found = variables.iter().find(|variable| variable.name == "POD_IP");
         let source = found.unwrap().value_from.clone().unwrap();
         assert_eq!(source.field_ref.unwrap().field_path, "status.podIP");
+    }
+
+    /// Protects media that crosses a network that is not trusted.
+    #[test]
+    fn pipes_are_as_the_cluster_says() {
+        for (pipes, expected) in [
+            (json!({}), vec![]),
+            (json!({"srtp": "Off", "rtx": "Off"}), vec![]),
+            (json!({"srtp": "BetweenPods"}), vec!["--pipe-srtp=pods"]),
+            (
+                json!({"srtp": "On", "rtx": "BetweenPods"}),
+                vec!["--pipe-srtp=on", "--pipe-rtx=pods"],
+            ),
+        ] {
+            let pod = made(json!({"pipes": pipes})).spec.unwrap();
+            let mut arguments = pod.containers[0].args.clone().unwrap();
+            let of_pipes = |argument: &String| {
+                argument.starts_with("--pipe-") && !argument.starts_with("--pipe-address")
+            };
+            arguments.retain(of_pipes);
+            assert_eq!(arguments, expected, "{pipes}");
+        }
     }
 
     #[test]

@@ -43,6 +43,17 @@ pub enum Error {
     },
 }
 
+/// A pod, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub name: String,
+    pub ip: IpAddr,
+    /// Empty where that is not known.
+    pub region: String,
+    /// Empty where that is not known.
+    pub zone: String,
+}
+
 /// Talks to the pods of one cluster.
 #[derive(Clone)]
 pub struct Client {
@@ -97,24 +108,28 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| Error::Unreachable(error.to_string()))
     }
 
-    /// Starts a session there, or raises its generation; `lenders`, by name and address, lend it
-    /// workers.
+    /// Starts a session at its home, or raises its generation; `lenders` lend it workers.
     ///
     /// # Errors
     /// When the pod drains or knows a later generation, and as [`Client::status`].
     pub async fn put_session(
         &self,
-        pod: IpAddr,
+        home: &Peer,
         name: &str,
         generation: u64,
-        lenders: &[(String, IpAddr)],
+        lenders: &[Peer],
     ) -> Result<(), Error> {
-        let peer = |(name, ip): &(String, IpAddr)| {
-            let url = format!("wss://{}", SocketAddr::new(*ip, API_PORT));
-            json!({"name": name, "url": url})
+        let peer = |peer: &Peer| {
+            let url = format!("wss://{}", SocketAddr::new(peer.ip, API_PORT));
+            json!({"name": peer.name, "url": url, "region": peer.region, "zone": peer.zone})
         };
         let pods: Vec<Value> = lenders.iter().map(peer).collect();
         let mut body = json!({"generation": generation, "pods": pods});
+        for (field, place) in [("region", &home.region), ("zone", &home.zone)] {
+            if !place.is_empty() {
+                body[field] = json!(place);
+            }
+        }
         if !lenders.is_empty() {
             let token = self.access.lending();
             body["token"] = token
@@ -122,7 +137,7 @@ impl Client {
                 .into();
         }
         let path = format!("/v1/sessions/{name}");
-        self.ask(Method::PUT, pod, &path, Some(body))
+        self.ask(Method::PUT, home.ip, &path, Some(body))
             .await
             .map(drop)
     }

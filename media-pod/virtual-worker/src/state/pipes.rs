@@ -49,13 +49,22 @@ pub(crate) enum Readiness {
     Sctp,
 }
 
+/// How a pipe is protected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Protection {
+    /// What crosses is encrypted.
+    pub srtp: bool,
+    /// What is lost is sent again.
+    pub rtx: bool,
+}
+
 /// A pipe: two connected pipe transports.
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub source: End,
     pub target: End,
-    /// What is lost on the way is sent again.
-    pub resends: bool,
+    /// How it is protected.
+    pub protection: Protection,
     /// Whether it can carry media, and messages.
     pub rtp: bool,
     pub sctp: bool,

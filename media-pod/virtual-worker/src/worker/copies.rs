@@ -126,7 +126,7 @@ impl VirtualWorker {
         let data = self.state.producer(id)?.is_data();
         self.open_pair(&key);
         let pair = self.state.pairs.get_mut(&key)?;
-        let resends = pair.resends;
+        let resends = pair.protection.rtx;
         let stream = match data {
             true => Some(pair.free_stream()?),
             false => None,

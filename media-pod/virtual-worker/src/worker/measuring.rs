@@ -120,6 +120,8 @@ fn pipe_topology(state: &State, key: &PairKey, pair: &Pair) -> PipeTopology {
         target_pod: pod(&key.target),
         producers,
         consumers: pair.copies.iter().filter_map(users).sum(),
+        srtp: pair.protection.srtp,
+        rtx: pair.protection.rtx,
         bytes: pair.traffic.map(|traffic| traffic.bytes),
         bytes_per_second: pair.traffic.map(|traffic| traffic.bytes_per_second),
     }

@@ -2,8 +2,8 @@
 
 use super::VirtualWorker;
 use crate::locality::Distance;
-use crate::messages::{Ask, Protection};
-use crate::state::{Address, End, Id, MemberId, Pair, PairKey, Purpose, Told};
+use crate::messages::Ask;
+use crate::state::{Address, End, Id, MemberId, Pair, PairKey, Protection, Purpose, Told};
 use mafalda_channel::fbs::response::BodyRef;
 use mafalda_channel::fbs::sctp_association::SctpState;
 use mafalda_channel::{Response, ViewError};
@@ -21,7 +21,7 @@ impl VirtualWorker {
         let pair = Pair {
             source,
             target,
-            resends: protection.rtx,
+            protection,
             rtp: false,
             sctp: false,
             since: self.now,
@@ -52,8 +52,8 @@ impl VirtualWorker {
             _ => (false, false),
         };
         Protection {
-            srtp: settings.srtp || settings.srtp_between_pods && between_pods || between_clusters,
-            rtx: settings.rtx || settings.rtx_between_pods && between_pods,
+            srtp: settings.srtp.includes(between_pods) || between_clusters,
+            rtx: settings.rtx.includes(between_pods),
         }
     }
 

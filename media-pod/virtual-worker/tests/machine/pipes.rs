@@ -7,7 +7,7 @@ use crate::requests::{Names, request};
 use crate::seen::sort_out;
 use crate::world::{Member, World};
 use crate::{cases, config};
-use mafalda_virtual_worker::{Config, MemberId, PipeSettings, Placement};
+use mafalda_virtual_worker::{Between, Config, MemberId, PipeSettings, Placement};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -188,7 +188,7 @@ fn a_member_that_is_taken_away_carries_nothing_of_ours() {
 #[test]
 fn each_end_of_an_encrypted_pipe_has_the_others_key() {
     let pipes = PipeSettings {
-        srtp: true,
+        srtp: Between::Members,
         ..PipeSettings::default()
     };
     let mut world = room(2, pipes);

@@ -12,7 +12,9 @@ use mafalda_channel::fbs::request::Body;
 use mafalda_channel::fbs::router::CreatePipeTransportRequest;
 use mafalda_channel::fbs::rtp_parameters::{CodecMapping, MediaKind, RtpCodecParameters};
 use mafalda_channel::fbs::transport::ProduceRequest;
-use mafalda_virtual_worker::{Action, Config, Locality, MemberId, PipeSettings, Placement};
+use mafalda_virtual_worker::{
+    Action, Between, Config, Locality, MemberId, PipeSettings, Placement,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -276,13 +278,13 @@ fn protection(pods: [usize; 2], pipes: PipeSettings) -> (bool, bool, bool) {
 fn pipes_are_protected_by_where_they_lead() {
     let none = PipeSettings::default;
     let between_pods = || PipeSettings {
-        srtp_between_pods: true,
-        rtx_between_pods: true,
+        srtp: Between::Pods,
+        rtx: Between::Pods,
         ..none()
     };
     let everywhere = || PipeSettings {
-        srtp: true,
-        rtx: true,
+        srtp: Between::Members,
+        rtx: Between::Members,
         ..none()
     };
     for (pods, pipes, srtp, rtx) in [

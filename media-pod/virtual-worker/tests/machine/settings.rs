@@ -1,7 +1,8 @@
 //! Of how many programs, and with which settings.
 
-use mafalda_virtual_worker::{Config, Locality, PipeSettings, Placement};
+use mafalda_virtual_worker::{Between, Config, Locality, PipeSettings, Placement};
 use proptest::prelude::*;
+use proptest::sample::select;
 use std::time::Duration;
 
 /// The WebRtcServer that each member has, where members have one.
@@ -21,11 +22,10 @@ pub fn cases(default: u32) -> ProptestConfig {
 
 /// Any settings under which an application must see no difference.
 pub fn config() -> impl Strategy<Value = Config> {
-    let between_pods = (any::<bool>(), any::<bool>());
-    let pipes = (0..3u64, 1..4usize, 1..4usize, any::<bool>(), any::<bool>());
-    let pipes = (pipes, between_pods);
+    let between = || select(vec![Between::Nobody, Between::Pods, Between::Members]);
+    let pipes = (0..3u64, 1..4usize, 1..4usize, between(), between());
     (pipes, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |((pipes, between_pods), spread, member_server, shared)| {
+        |(pipes, spread, member_server, shared)| {
             let (idle, max_depth, max_fan_out, srtp, rtx) = pipes;
             Config {
                 process_id: 1,
@@ -39,9 +39,7 @@ pub fn config() -> impl Strategy<Value = Config> {
                     max_depth,
                     max_fan_out,
                     srtp,
-                    srtp_between_pods: between_pods.0,
                     rtx,
-                    rtx_between_pods: between_pods.1,
                     ..PipeSettings::default()
                 },
                 locality: place(0),

@@ -28,6 +28,7 @@ fn a_cluster_without_settings_has_its_defaults() {
             "exposure": {"type": "HostPort", "portRange": {"first": 40000, "last": 40999}},
             "announcedAddress": {"families": ["IPv4"]},
             "watermarkPercent": 60,
+            "pipes": {"srtp": "Off", "rtx": "Off"},
             "drainDeadlineSeconds": 3600,
             "podTemplate": {},
         })
@@ -91,6 +92,7 @@ fn everything_that_can_be_said_is_kept() {
             "exposure": {"type": "NodePort", "portRange": {"first": 30000, "last": 32767}},
             "announcedAddress": {"source": "Fixed", "families": ["IPv6", "IPv4"], "addresses": ["203.0.113.7", "2001:db8::7"]},
             "watermarkPercent": 95,
+            "pipes": {"srtp": "BetweenPods", "rtx": "On"},
             "drainDeadlineSeconds": 0,
             "podTemplate": {
                 "image": "registry.example.com:5000/mafalda/media-pod@sha256:0123456789abcdef",

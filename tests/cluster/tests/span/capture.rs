@@ -31,7 +31,7 @@ impl Capture {
                 folder.path().join(format!("{pod}.log")),
             );
             let id = world.process_of(pod).await.to_string();
-            let tcpdump = ["tcpdump", "-nn", "-q", "-l", "-B", "8192", "-i", "eth0"];
+            let tcpdump = ["tcpdump", "-nnqlx", "-B", "8192", "-i", "eth0"];
             let process = Command::new("nsenter")
                 .args(["--target", &id, "--net"])
                 .args(tcpdump)
@@ -66,6 +66,21 @@ impl Capture {
         };
         let pods = self.running.iter();
         pods.map(|(pod, _)| (pod.clone(), bytes(pod))).collect()
+    }
+
+    /// Whether voice can be read in it: a packet of it is one byte again and again.
+    pub fn is_readable(&self) -> bool {
+        let is_voice = |line: &str| {
+            let words = line.trim_start().strip_prefix("0x")?.split_once(':')?.1;
+            let words: Vec<&str> = words.split_whitespace().collect();
+            let first = words.first()?;
+            let is_one_byte = first.len() == 4 && first[..2] == first[2..];
+            Some(is_one_byte && words.len() == 8 && words.iter().all(|word| word == first))
+        };
+        self.running.iter().any(|(pod, _)| {
+            let text = std::fs::read_to_string(self.folder.path().join(pod)).unwrap();
+            text.lines().any(|line| is_voice(line) == Some(true))
+        })
     }
 }
 

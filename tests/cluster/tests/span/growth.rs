@@ -1,7 +1,7 @@
 //! A session grows over pods and shrinks again.
 
 use crate::capture::Capture;
-use crate::stage::{Stage, addresses, pipes, with_pool};
+use crate::stage::{Stage, addresses, pipes, with_pipes, with_pool};
 use crate::world::until;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const REPORTS: f64 = 0.01;
 /// A pod that has become ready is used that soon.
 const USED: Duration = Duration::from_secs(2);
+/// Bytes in which there is voice.
+const CROSSES: u64 = 50_000;
 /// People who stay when the others have gone.
 const STAY: usize = 4;
 
@@ -61,6 +63,19 @@ fn a_session_grows_over_three_pods_and_shrinks() {
                 all.iter()
                     .all(|pipe| pipe["producers"].as_array().unwrap().len() == 2)
             );
+            // Each knows where it is, which the way of media depends on.
+            for member in topology["members"].as_array().unwrap() {
+                let pod = world
+                    .pods
+                    .get(member["pod"].as_str().unwrap())
+                    .await
+                    .unwrap();
+                assert_eq!(
+                    member["zone"],
+                    json!(pod.spec.unwrap().node_name),
+                    "{member}"
+                );
+            }
             let home = stage.home().await;
             let targets: Vec<String> = pipes(&topology)
                 .into_iter()
@@ -84,6 +99,7 @@ fn a_session_grows_over_three_pods_and_shrinks() {
                 quiet
             })
             .await;
+            assert!(capture.is_readable(), "pipes are plain by default");
             let counted = capture.bytes();
             for (pod, bytes) in &before {
                 let (shown, counted) = (*bytes as f64, counted[pod] as f64);
@@ -113,13 +129,15 @@ fn a_session_grows_over_three_pods_and_shrinks() {
 }
 
 /// Protects who scales under load: a pod that comes is used at once, and one that is to go is empty
-/// before its deadline without anybody's transport being ended.
+/// before its deadline without anybody's transport being ended. And who does not trust the network: what
+/// goes from pod to pod is encrypted when the cluster says so.
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn pods_come_and_go_under_load() {
-    with_pool(
+    with_pipes(
         "comes",
         json!({"min": 1, "max": 1, "spare": 0}),
+        json!({"srtp": "BetweenPods", "rtx": "BetweenPods"}),
         async |world| {
             world.serving(1).await;
             let mut stage = Stage::open(world).await;
@@ -160,6 +178,16 @@ fn pods_come_and_go_under_load() {
             println!("{another} is used {after:?} after Kubernetes said that it was ready");
             assert!(after < USED, "{after:?}");
             stage.all_hear().await;
+            let capture = Capture::of(world, &addresses(world).await).await;
+            until("media crosses", async || {
+                capture.bytes().values().sum::<u64>() > CROSSES
+            })
+            .await;
+            assert!(!capture.is_readable(), "it is to be encrypted");
+            for pipe in stage.topology().await["pipes"].as_array().unwrap() {
+                assert_eq!((&pipe["srtp"], &pipe["rtx"]), (&json!(true), &json!(true)));
+            }
+            drop(capture);
 
             let before = stage.room.tell("hear").await;
             let lines = stage.room.said().len();

@@ -3,11 +3,12 @@
 use crate::keys;
 use crate::world::{World, on, prepare, until};
 use hyper::Method;
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use mafalda_e2e::pod::ask;
 use mafalda_e2e::{Cluster, Operator, Room};
+use mafalda_operator::names::ZONE;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -23,17 +24,35 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| prepare(NODES));
 
 /// Runs a test on three nodes, with a pool of that size of pods with one worker each that is hot soon.
 pub fn with_pool(name: &str, pool: Value, test: impl AsyncFnOnce(&World) + Send) {
+    with_pipes(name, pool, json!({}), test);
+}
+
+/// The same, with pipes that are so.
+pub fn with_pipes(name: &str, pool: Value, pipes: Value, test: impl AsyncFnOnce(&World) + Send) {
     let spec = json!({
         "workersPerPod": 1,
         "watermarkPercent": 10,
         "exposure": {"type": "Internal"},
         "pool": pool,
+        "pipes": pipes,
         "drainDeadlineSeconds": 40,
     });
     on(&CLUSTER, name, spec, async |world| {
+        zones(world).await;
         let _operator = Operator::start(world.cluster, name, 8080).unwrap();
         test(world).await;
     });
+}
+
+/// Lets each node be a zone of that name.
+async fn zones(world: &World) {
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    for node in nodes.list(&ListParams::default()).await.unwrap() {
+        let name = node.name_any();
+        let patch = Patch::Merge(json!({"metadata": {"labels": {ZONE: name}}}));
+        let parameters = PatchParams::default();
+        nodes.patch(&name, &parameters, &patch).await.unwrap();
+    }
 }
 
 /// A Session on which people are.

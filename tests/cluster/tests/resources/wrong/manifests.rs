@@ -128,6 +128,8 @@ pub fn clusters() -> Vec<(&'static str, Value)> {
         ),
         of("spec.watermarkPercent", json!({"watermarkPercent": 9})),
         of("spec.watermarkPercent", json!({"watermarkPercent": 96})),
+        of("spec.pipes.srtp", json!({"pipes": {"srtp": "Always"}})),
+        of("spec.pipes.rtx", json!({"pipes": {"rtx": true}})),
         of(
             "spec.drainDeadlineSeconds",
             json!({"drainDeadlineSeconds": -1}),
