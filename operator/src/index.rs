@@ -108,21 +108,16 @@ trait Watched: Resource<DynamicType = ()> + Sized {
         self.managed_fields_mut().clear();
     }
 
-    /// Whether nothing in it that is read differs.
-    fn is_like(&self, before: &Self) -> bool;
+    /// Whether nothing in it that is read differs. Each version of most objects has something new.
+    fn is_like(&self, before: &Self) -> bool {
+        self.meta().resource_version == before.meta().resource_version
+    }
 }
 
-/// Each version of most objects has something new.
-macro_rules! each_is_news {
-    ($($kind:ty),+) => {$(
-        impl Watched for $kind {
-            fn is_like(&self, before: &Self) -> bool {
-                self.metadata.resource_version == before.metadata.resource_version
-            }
-        }
-    )+};
-}
-each_is_news!(MafaldaCluster, Session, Pod, Service);
+impl Watched for MafaldaCluster {}
+impl Watched for Session {}
+impl Watched for Pod {}
+impl Watched for Service {}
 
 /// The status of a node is written whenever it says that it is well.
 impl Watched for Node {
@@ -138,11 +133,10 @@ impl Watched for Node {
     }
 
     fn is_like(&self, before: &Self) -> bool {
-        let metadata = |node: &Self| {
-            let metadata = node.metadata.clone();
-            (metadata.uid, metadata.labels, metadata.annotations)
-        };
-        metadata(self) == metadata(before)
+        let (metadata, known) = (&self.metadata, &before.metadata);
+        metadata.uid == known.uid
+            && metadata.labels == known.labels
+            && metadata.annotations == known.annotations
             && self.spec == before.spec
             && self.status == before.status
     }

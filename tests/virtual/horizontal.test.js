@@ -67,6 +67,19 @@ async function ask(pod, method, path, body) {
   return { status: response.status, body: await response.json() };
 }
 
+/**
+ * Lets a peer lend its workers to a pod; returns when the two are connected.
+ * @param {import('../lib/pod.js').Pod} home
+ * @param {{ name: string, url: string, zone?: string }} peer
+ */
+async function lendTo(home, peer) {
+  assert.equal((await ask(home, 'PUT', '/v1/peers', { pods: [peer] })).status, 200);
+  await until('it is connected', async () => {
+    const { body } = await ask(home, 'GET', '/v1/peers');
+    return body.pods[0].connected;
+  });
+}
+
 // Protects applications that outgrew a host: one worker, all pods' cores.
 test('an application has the workers of two pods as one', async (t) => {
   const { pods, worker, router } = await startTwo(t);
@@ -162,12 +175,7 @@ test('a pod borrows the workers of its peers, and gives them back', async (t) =>
   const args = ['--placement', 'spread'];
   const home = await startVirtualPod(t, { args: [...args, '--pod-name', 'home'] });
   const peer = await startVirtualPod(t, { args: [...args, '--pod-name', 'peer'] });
-  const pods = [{ name: 'peer', url: peer.webSocketUrl, zone: 'z1' }];
-  assert.equal((await ask(home, 'PUT', '/v1/peers', { pods })).status, 200);
-  await until('it is connected', async () => {
-    const { body } = await ask(home, 'GET', '/v1/peers');
-    return body.pods[0].connected;
-  });
+  await lendTo(home, { name: 'peer', url: peer.webSocketUrl, zone: 'z1' });
 
   const worker = await createWorker(t, home);
   const router = await worker.createRouter({ mediaCodecs });
@@ -221,12 +229,7 @@ test('pipes are encrypted, and repeat what is lost, between pods alone', async (
   const args = ['--placement', 'spread', '--pod-name', 'home', ...protect];
   const home = await startVirtualPod(t, { args, workers: 2 });
   const peer = await startVirtualPod(t);
-  const pods = [{ name: 'peer', url: peer.webSocketUrl }];
-  assert.equal((await ask(home, 'PUT', '/v1/peers', { pods })).status, 200);
-  await until('it is connected', async () => {
-    const { body } = await ask(home, 'GET', '/v1/peers');
-    return body.pods[0].connected;
-  });
+  await lendTo(home, { name: 'peer', url: peer.webSocketUrl });
   const worker = await createWorker(t, home);
   const router = await worker.createRouter({ mediaCodecs });
   // One on each worker, which hears those on all others.

@@ -4,7 +4,6 @@ use crate::world::World;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -54,9 +53,8 @@ impl Capture {
 
     /// Bytes of UDP payload so far, by who sent them.
     pub fn bytes(&self) -> BTreeMap<String, u64> {
-        let path = |pod: &str| -> PathBuf { self.folder.path().join(pod) };
         let bytes = |pod: &str| {
-            let text = std::fs::read_to_string(path(pod)).unwrap();
+            let text = self.text(pod);
             let lengths = text
                 .lines()
                 .filter_map(|line| line.rsplit("length ").next());
@@ -78,9 +76,14 @@ impl Capture {
             Some(is_one_byte && words.len() == 8 && words.iter().all(|word| word == first))
         };
         self.running.iter().any(|(pod, _)| {
-            let text = std::fs::read_to_string(self.folder.path().join(pod)).unwrap();
+            let text = self.text(pod);
             text.lines().any(|line| is_voice(line) == Some(true))
         })
+    }
+
+    /// What the pod's tcpdump printed so far.
+    fn text(&self, pod: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(pod)).unwrap()
     }
 }
 
