@@ -7,6 +7,7 @@
 
 use bytes::{Bytes, BytesMut};
 use mafalda_channel::fbs::notification::Event;
+use mafalda_channel::fbs::response::BodyRef;
 use mafalda_channel::{Message, encode_notification, notification, view};
 use memchr::memmem;
 use std::collections::{HashMap, VecDeque};
@@ -94,8 +95,27 @@ impl Aliases {
                 .and_then(|alias| self.by_alias.get(alias));
             changes.extend(id.map(|id| (place, id.as_str())));
         }
+        if shows_others(&message) {
+            // Who has the id there is somebody else.
+            for (id, alias) in &self.by_id {
+                let places = memmem::find_iter(&message, id);
+                changes.extend(places.map(|place| (place, alias.as_str())));
+            }
+        }
         with_changes(message, &changes)
     }
+}
+
+/// Whether an answer of a member is about all that are on it: the dump of a WebRtcServer that all
+/// share.
+fn shows_others(message: &Bytes) -> bool {
+    let Ok(Message::Response(response)) = view(message) else {
+        return false;
+    };
+    matches!(
+        response.body(),
+        Ok(Some(BodyRef::WebRtcServerDumpResponse(_)))
+    )
 }
 
 /// A copy with these bytes at these places, or the message itself when there are none.
@@ -134,8 +154,10 @@ mod tests {
     use mafalda_channel::fbs::data_producer::SendNotification;
     use mafalda_channel::fbs::notification::{Body, Notification};
     use mafalda_channel::fbs::request::{self, Method, Request};
+    use mafalda_channel::fbs::response::{self, Response};
     use mafalda_channel::fbs::transport::CloseProducerRequest;
-    use mafalda_channel::{check, encode_request, request};
+    use mafalda_channel::fbs::web_rtc_server::{DumpResponse, IceUserNameFragment};
+    use mafalda_channel::{check, encode_request, encode_response, request};
 
     const ID: &str = "39ed4411-d4e3-4af9-aa9c-7b5278fba4ab";
 
@@ -170,6 +192,36 @@ mod tests {
             "an answer that was under way"
         );
         assert_eq!(aliases.outward(message.clone()), message);
+    }
+
+    #[test]
+    fn in_a_dump_of_a_shared_server_who_has_the_id_is_somebody_else() {
+        let mut aliases = Aliases::default();
+        let alias = aliases.add(ID, "7").unwrap();
+        let dump = |transports: [&str; 2]| {
+            let ids = transports.map(str::to_owned).to_vec();
+            let fragments = ids.iter().zip(["theirs", "mine"]);
+            let fragments = fragments.map(|(id, fragment)| IceUserNameFragment {
+                local_ice_username_fragment: fragment.to_owned(),
+                web_rtc_transport_id: id.clone(),
+            });
+            let body = DumpResponse {
+                id: "server".to_owned(),
+                udp_sockets: Vec::new(),
+                tcp_servers: Vec::new(),
+                local_ice_username_fragments: fragments.collect(),
+                web_rtc_transport_ids: ids,
+            };
+            encode_response(&Response {
+                id: 1,
+                accepted: true,
+                body: Some(response::Body::WebRtcServerDumpResponse(Box::new(body))),
+                error: None,
+                reason: None,
+            })
+        };
+        let seen = aliases.inward(dump([ID, &alias]));
+        assert_eq!(seen, dump([&alias, ID]));
     }
 
     #[test]

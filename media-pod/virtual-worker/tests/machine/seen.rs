@@ -45,7 +45,12 @@ fn gist(response: Response) -> Gist {
         Some(Body::WebRtcServerDumpResponse(dump)) => {
             dump.web_rtc_transport_ids.sort();
             dump.udp_sockets.clear();
-            dump.local_ice_username_fragments.clear();
+            let fragments = &mut dump.local_ice_username_fragments;
+            fragments.sort_by_cached_key(|fragment| fragment.web_rtc_transport_id.clone());
+            for fragment in fragments {
+                // Each process draws its own.
+                fragment.local_ice_username_fragment.clear();
+            }
         }
         // What each process draws for itself.
         Some(Body::PlainTransportDumpResponse(dump)) => dump.tuple.local_port = 0,

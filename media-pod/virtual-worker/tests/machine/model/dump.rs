@@ -4,6 +4,7 @@ use super::{Model, Thing};
 use mafalda_channel::fbs::common::{StringString, StringStringArray};
 use mafalda_channel::fbs::response;
 use mafalda_channel::fbs::srtp_parameters::{SrtpCryptoSuite, SrtpParameters};
+use mafalda_channel::fbs::web_rtc_server::IceUserNameFragment;
 use mafalda_channel::fbs::{pipe_transport, router, transport, web_rtc_server, worker};
 
 impl Model {
@@ -76,12 +77,17 @@ impl Model {
     }
 
     pub fn server_dump(&self, id: &str) -> response::Body {
+        let transports = self.on_server(id);
+        let fragments = transports.iter().map(|id| IceUserNameFragment {
+            local_ice_username_fragment: format!("of {id}"),
+            web_rtc_transport_id: id.clone(),
+        });
         response::Body::WebRtcServerDumpResponse(Box::new(web_rtc_server::DumpResponse {
             id: id.to_owned(),
             udp_sockets: vec![],
             tcp_servers: vec![],
-            web_rtc_transport_ids: self.on_server(id),
-            local_ice_username_fragments: vec![],
+            local_ice_username_fragments: fragments.collect(),
+            web_rtc_transport_ids: transports,
         }))
     }
 }
