@@ -119,23 +119,22 @@ impl<'w> Stage<'w> {
 
     /// The pods that carry transports of its people, and how many.
     pub async fn used(&self) -> BTreeMap<String, usize> {
+        people(&self.topology().await)
+    }
+
+    /// How many people are on these pods, or on pods that get the streams from them.
+    pub async fn behind(&self, pods: &[String]) -> usize {
         let topology = self.topology().await;
-        let members = topology["members"].as_array().unwrap();
-        let pod_of: BTreeMap<u64, &str> = members
+        let mut lost: BTreeSet<_> = pods.iter().cloned().collect();
+        let pipes = pipes(&topology);
+        while let Some((_, next)) = pipes
             .iter()
-            .map(|member| {
-                (
-                    member["id"].as_u64().unwrap(),
-                    member["pod"].as_str().unwrap(),
-                )
-            })
-            .collect();
-        let mut used = BTreeMap::new();
-        for transport in topology["transports"].as_array().unwrap() {
-            let pod = pod_of[&transport["member"].as_u64().unwrap()];
-            *used.entry(pod.to_owned()).or_default() += 1;
+            .find(|(source, target)| lost.contains(source) && !lost.contains(target))
+        {
+            lost.insert(next.clone());
         }
-        used
+        let people = people(&topology);
+        lost.iter().filter_map(|pod| people.get(pod)).sum()
     }
 
     /// Waits until everybody receives voice and video.
@@ -168,6 +167,22 @@ pub async fn addresses(world: &World) -> BTreeMap<String, IpAddr> {
         Some((pod.name_any(), ip))
     };
     pods.iter().filter_map(address).collect()
+}
+
+/// The pods that carry transports, and how many.
+fn people(topology: &Value) -> BTreeMap<String, usize> {
+    let members = topology["members"].as_array().unwrap();
+    let id = |value: &Value| value.as_u64().unwrap();
+    let pod_of: BTreeMap<u64, &str> = members
+        .iter()
+        .map(|member| (id(&member["id"]), member["pod"].as_str().unwrap()))
+        .collect();
+    let mut used = BTreeMap::new();
+    for transport in topology["transports"].as_array().unwrap() {
+        let pod = pod_of[&id(&transport["member"])];
+        *used.entry(pod.to_owned()).or_default() += 1;
+    }
+    used
 }
 
 /// The pipes as (source, target) pods.
