@@ -7,10 +7,17 @@
 //   leave N           the last N people leave
 //   hear              looks for two seconds who receives both
 //   silence | sound   nothing is sent any more, or again
-// {"t": 1800000000000, "event": "done", "people": 3, "hearing": 3, "longest": 21, "died": 0, "moved": 0}
+//   count             `hit`, `asked`, `answered` and `waited` are counted anew
+//   ask N             asks its worker something N times a second; 0: no more, done when nothing is pending
+// {"t": 1800000000000, "event": "done", "people": 3, "hearing": 3, "longest": 21, "died": 0, "moved": 0,
+//  "hit": [], "asked": 0, "answered": 0, "waited": 0}
 //   hearing: people who received voice and video while that was looked at last
 //   longest: the longest that somebody who hears got nothing, since it was told last, in milliseconds
 //   moved: how often somebody was told that what he receives has ended, and came in by another transport
+//   hit: who lost media: was told that it has ended, or got nothing for two seconds; by the transport that it
+//     was lost on
+//   asked, answered: questions to the worker, and those that it answered; waited: the longest that one took,
+//     in milliseconds
 // `died` comes by itself, when the worker did, with the reason in `error`; `recovered` when all hear again.
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -27,8 +34,12 @@ const VIDEO = { ssrc: 2, everyMs: 40 };
 const TYPES = mediaCodecs.map(({ preferredPayloadType }) => preferredPayloadType);
 /** How long it is looked who hears, milliseconds. */
 const LOOK = 2000;
+/** Who got nothing for longer has lost media, milliseconds. */
+const LOSS = 2000;
 /** Until another try to make a worker, milliseconds. */
 const RETRY = 200;
+/** The longest that the last answers are waited for, milliseconds. */
+const ANSWERS = 30_000;
 
 /** @type {import('mediasoup').types.RtpParameters} */
 const video = {
@@ -50,6 +61,8 @@ class Person {
   heard = new Set();
   /** The longest time without voice or without video. */
   longest = 0;
+  /** The transport that media was lost on since that is counted. @type {string | undefined} */
+  hitOn;
   /** When each payload type arrived last. @type {Map<number, number>} */
   #last = new Map();
   #socket;
@@ -72,6 +85,7 @@ class Person {
       const now = performance.now();
       const last = this.#last.get(payloadType) ?? now;
       if (!silent) this.longest = Math.max(this.longest, now - last);
+      if (!silent && now - last > LOSS) this.#lose();
       this.#last.set(payloadType, now);
     });
   }
@@ -79,6 +93,8 @@ class Person {
   /** @param {Room} to */
   async receive(to) {
     const { router, producers, ip } = to;
+    // Who comes again has lost what he had.
+    this.#lose();
     this.#last.clear();
     const listenInfo = /** @type {const} */ ({ protocol: 'udp', ip: '0.0.0.0' });
     this.#transport = await router.createPlainTransport({ listenInfo });
@@ -96,6 +112,10 @@ class Person {
         this.receive(to).catch((error) => tell('failed', { error: String(error) }));
       });
     }
+  }
+
+  #lose() {
+    this.hitOn ??= this.#transport?.id;
   }
 
   get hears() {
@@ -118,14 +138,37 @@ let silent = false;
 let died = 0;
 let moved = 0;
 let hearing = 0;
+/** @type {mediasoup.types.Worker | undefined} */
+let asked;
+/** @type {NodeJS.Timeout | undefined} */
+let asking;
+let pending = 0;
+const answers = { asked: 0, answered: 0, waited: 0 };
 const sender = await udpSocket();
 
 /** @param {string} event @param {object} [more] */
 function tell(event, more) {
   const longest = Math.round(Math.max(0, ...people.map(({ longest }) => longest)));
   for (const person of people) person.longest = 0;
-  const state = { people: people.length, hearing, longest, died, moved };
-  console.log(JSON.stringify({ t: Date.now(), event, ...state, ...more }));
+  const hit = people.flatMap(({ hitOn }) => hitOn ?? []);
+  const state = { people: people.length, hearing, longest, died, moved, hit };
+  console.log(JSON.stringify({ t: Date.now(), event, ...state, ...answers, ...more }));
+}
+
+async function ask() {
+  const of = asked;
+  if (!of || of.closed) return;
+  const begun = performance.now();
+  answers.asked++;
+  pending++;
+  // A refusal is an answer, a worker's death is none.
+  const answered = await of.getResourceUsage().then(
+    () => true,
+    () => !of.closed,
+  );
+  if (answered) answers.answered++;
+  pending--;
+  answers.waited = Math.max(answers.waited, Math.round(performance.now() - begun));
 }
 
 function send(make) {
@@ -181,6 +224,7 @@ async function hold() {
     let worker;
     try {
       worker = await mediasoup.createWorker();
+      asked = worker;
       const dies = new Promise((_, reject) => worker?.once('died', reject));
       const made = (async (worker) => {
         const opened = await open(worker);
@@ -227,6 +271,19 @@ const commands = {
   },
   async sound() {
     silent = false;
+  },
+  async count() {
+    for (const person of people) person.hitOn = undefined;
+    Object.assign(answers, { asked: 0, answered: 0, waited: 0 });
+  },
+  async ask(times) {
+    clearInterval(asking);
+    if (times) {
+      asking = setInterval(ask, 1000 / times);
+      return;
+    }
+    const end = Date.now() + ANSWERS;
+    while (pending > 0 && Date.now() < end) await delay(10);
   },
 };
 

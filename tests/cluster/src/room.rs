@@ -4,6 +4,7 @@
 use crate::access::Access;
 use kube::Client;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
@@ -32,6 +33,10 @@ pub struct Said {
     pub longest: u64,
     pub died: usize,
     pub moved: usize,
+    pub hit: BTreeSet<String>,
+    pub asked: u64,
+    pub answered: u64,
+    pub waited: u64,
     pub error: Option<String>,
 }
 
@@ -42,7 +47,15 @@ impl Room {
     /// When Node.js is not there, the relay is not built, or it takes too long.
     pub async fn open(client: &Client, namespace: &str, session: &str) -> Self {
         let access = Access::to(client, namespace, session).await;
-        let log = std::env::temp_dir().join(format!("mafalda-room-{namespace}-{session}.log"));
+        Self::open_with(access, &format!("{namespace}-{session}")).await
+    }
+
+    /// Opens a room there; `name` is its log's.
+    ///
+    /// # Panics
+    /// As [`Room::open`].
+    pub async fn open_with(access: Access, name: &str) -> Self {
+        let log = std::env::temp_dir().join(format!("mafalda-room-{name}.log"));
         let mut process = access
             .node("room.mjs", &[])
             .stdin(Stdio::piped())

@@ -2,11 +2,13 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use mafalda_e2e::{Cluster, Operator, apply_crds, load_media_pod, wait};
 use mafalda_operator::crd::{MafaldaCluster, Phase, Session, SessionStatus};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -208,6 +210,52 @@ impl World {
         .await;
     }
 
+    /// How many pods the plan's own formula asks for, with sessions of these participants and the pool of
+    /// `talk`.
+    pub async fn need(&self, participants: impl Iterator<Item = u32>) -> usize {
+        let spec = self.clusters.get("talk").await.unwrap().spec;
+        let cluster = mafalda_plan::Cluster {
+            name: "talk".into(),
+            pool: mafalda_plan::Pool {
+                min: spec.pool.min,
+                max: spec.pool.max,
+                spare: spec.pool.spare,
+            },
+            workers_per_pod: spec.workers_per_pod.unwrap().into(),
+            watermark: f64::from(spec.watermark_percent) / 100.0,
+            revision: "".into(),
+            drain_deadline: Duration::ZERO,
+            next_ordinal: 0,
+            timing: mafalda_plan::Timing::default(),
+        };
+        let load = participants.map(mafalda_plan::Load::expected).sum();
+        mafalda_plan::need(&cluster, load) as usize
+    }
+
+    /// What people are told with `kubectl describe` of an object: each event's action and reason.
+    pub async fn told(&self, kind: &str, name: &str) -> BTreeSet<(String, String)> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let events = events.list(&ListParams::default()).await.unwrap();
+        let about = events.iter().filter(|event| {
+            let about = event.regarding.as_ref();
+            about.is_some_and(|about| {
+                about.kind.as_deref() == Some(kind) && about.name.as_deref() == Some(name)
+            })
+        });
+        about
+            .filter_map(|event| Some((event.action.clone()?, event.reason.clone()?)))
+            .collect()
+    }
+
+    /// Waits until people are told that of an object: the action and its reason.
+    pub async fn is_told(&self, kind: &str, name: &str, what: (&str, &str)) {
+        let what = (what.0.to_owned(), what.1.to_owned());
+        until(&format!("an event {what:?} of {kind} {name}"), async || {
+            self.told(kind, name).await.contains(&what)
+        })
+        .await;
+    }
+
     /// The condition of the MafaldaCluster: its status and its reason.
     pub async fn condition(&self, of: &str) -> Option<(String, String)> {
         let status = self.clusters.get("talk").await.unwrap().status?;
@@ -261,12 +309,18 @@ impl World {
 
     /// The process of a pod's supervisor on this machine. Its control group is named after the pod.
     pub async fn process_of(&self, pod: &str) -> u32 {
+        self.program_of(pod, "serve").await
+    }
+
+    /// The process of a pod's `mafalda`, by the word that follows on its command line.
+    pub async fn program_of(&self, pod: &str, program: &str) -> u32 {
+        let begins = format!("/usr/bin/mafalda\0{program}");
         let uid = self.pods.get(pod).await.unwrap().uid().unwrap();
         let names = [uid.clone(), uid.replace('-', "_")];
         let is_it = |id: &u32| {
             let read =
                 |file| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
-            read("cmdline").starts_with("/usr/bin/mafalda\0serve") && {
+            read("cmdline").starts_with(&begins) && {
                 let group = read("cgroup");
                 names.iter().any(|name| group.contains(name))
             }

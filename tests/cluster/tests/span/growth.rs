@@ -1,8 +1,8 @@
 //! A session grows over pods and shrinks again.
 
 use crate::capture::Capture;
-use crate::stage::{Stage, addresses, pipes, with_pipes, with_pool};
-use crate::world::until;
+use crate::stage::{Stage, addresses, people, pipes, topology, with_pipes, with_pool};
+use crate::world::{World, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const REPORTS: f64 = 0.01;
 /// A pod that has become ready is used that soon.
 const USED: Duration = Duration::from_secs(2);
+/// A pod that a session was granted is used that soon.
+const GRANTED: Duration = Duration::from_secs(1);
 /// Bytes in which there is voice.
 const CROSSES: u64 = 50_000;
 /// People who stay when the others have gone.
@@ -36,6 +38,52 @@ fn shown(topology: &Value) -> BTreeMap<String, u64> {
     shown
 }
 
+/// When the Session's status named each of its pods, and when its home had anything on it.
+struct Grants {
+    granted: BTreeMap<String, Instant>,
+    used: BTreeMap<String, Instant>,
+    /// The longest that passed between two looks: what is told is as exact as that.
+    look: Duration,
+}
+
+impl Grants {
+    /// Looks again and again until so many pods are used.
+    async fn follow(world: &World, session: &str, pods: usize) -> Self {
+        let mut grants = Self {
+            granted: BTreeMap::new(),
+            used: BTreeMap::new(),
+            look: Duration::ZERO,
+        };
+        let mut last = Instant::now();
+        while grants.used.len() < pods {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            for pod in world.status(session).await.pods {
+                grants.granted.entry(pod).or_insert_with(Instant::now);
+            }
+            let used = people(&topology(world, session).await);
+            for pod in used.into_keys() {
+                grants.used.entry(pod).or_insert_with(Instant::now);
+            }
+            let now = Instant::now();
+            grants.look = grants.look.max(now - last);
+            last = now;
+        }
+        grants
+    }
+
+    /// How long after it was granted each pod but the home was used first.
+    fn after(&self, home: &str) -> BTreeMap<&str, Duration> {
+        let lenders = self.used.iter().filter(|(pod, _)| *pod != home);
+        lenders
+            .map(|(pod, used)| {
+                // The home may be told before the status is written.
+                let granted = self.granted.get(pod).unwrap_or(used);
+                (pod.as_str(), used.saturating_duration_since(*granted))
+            })
+            .collect()
+    }
+}
+
 /// Protects large rooms: one grows over three pods by itself, with a stream sent once to each, what is
 /// shown of that is what the network carries, and when people leave it is on one pod again.
 #[test]
@@ -48,7 +96,20 @@ fn a_session_grows_over_three_pods_and_shrinks() {
             world.serving(3).await;
             let mut stage = Stage::open(world).await;
             let capture = Capture::of(world, &addresses(world).await).await;
-            let people = stage.grow_to(3).await;
+            let follow = Grants::follow(world, stage.session, 3);
+            let (people, grants) = tokio::join!(stage.grow_to(3), follow);
+            assert_eq!(stage.pods().await.len(), 3, "the Session's status has them");
+            let after = grants.after(&stage.home().await);
+            println!(
+                "used so long after the Session's status had them: {after:?}, seen each {:?} at most",
+                grants.look
+            );
+            assert_eq!(after.len(), 2);
+            for (pod, after) in after {
+                assert!(after <= GRANTED + grants.look, "{pod}: {after:?}");
+            }
+            let granted = ("GrantPod", "WorkersHot");
+            world.is_told("Session", stage.session, granted).await;
             let heard = stage.all_hear().await;
             println!(
                 "{people} people on {:?}, all hear after {heard:?}",
@@ -121,6 +182,8 @@ fn a_session_grows_over_three_pods_and_shrinks() {
             })
             .await;
             println!("on one pod {shrunk:?} after people left");
+            let returned = ("ReturnPod", "LenderUnused");
+            world.is_told("Session", stage.session, returned).await;
             stage.all_hear().await;
             let last = stage.room.tell("hear").await;
             assert_eq!((last.hearing, last.moved), (STAY, moved));

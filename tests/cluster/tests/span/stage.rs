@@ -4,10 +4,10 @@ use crate::keys;
 use crate::world::{World, on, prepare, until};
 use hyper::Method;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use mafalda_e2e::pod::ask;
-use mafalda_e2e::{Cluster, Operator, Room};
+use mafalda_e2e::{Access, Cluster, Operator, Room};
 use mafalda_operator::names::ZONE;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,26 +58,55 @@ async fn zones(world: &World) {
 /// A Session on which people are.
 pub struct Stage<'w> {
     pub world: &'w World,
+    pub session: &'static str,
     pub room: Room,
 }
 
 impl<'w> Stage<'w> {
+    /// Its application knows its home pod's URL.
     pub async fn open(world: &'w World) -> Self {
+        Self::open_with(world, "stage", |access| access).await
+    }
+
+    /// Its application knows that URL.
+    pub async fn open_by(world: &'w World, session: &'static str, url: &str) -> Self {
+        Self::open_with(world, session, |access| access.by(url)).await
+    }
+
+    async fn open_with(
+        world: &'w World,
+        session: &'static str,
+        by: impl FnOnce(Access) -> Access,
+    ) -> Self {
         world
-            .apply_with("stage", json!({"expectedParticipants": 100}))
+            .apply_with(session, json!({"expectedParticipants": 100}))
             .await;
-        world.active("stage", 1).await;
-        let room = Room::open(&world.client, &world.namespace, "stage").await;
-        Self { world, room }
+        world.active(session, 1).await;
+        let access = Access::to(&world.client, &world.namespace, session).await;
+        let name = format!("{}-{session}", world.namespace);
+        let room = Room::open_with(by(access), &name).await;
+        Self {
+            world,
+            session,
+            room,
+        }
+    }
+
+    /// Its application ends, and it.
+    pub async fn close(self) {
+        drop(self.room);
+        let sessions = &self.world.sessions;
+        let parameters = DeleteParams::default();
+        sessions.delete(self.session, &parameters).await.unwrap();
     }
 
     /// The pods that it may use by its status, its home first.
     pub async fn pods(&self) -> Vec<String> {
-        self.world.status("stage").await.pods
+        self.world.status(self.session).await.pods
     }
 
     pub async fn home(&self) -> String {
-        self.world.status("stage").await.home_pod.unwrap()
+        self.world.status(self.session).await.home_pod.unwrap()
     }
 
     /// Lets people join until something of it is on so many pods. How many people there are then.
@@ -97,24 +126,7 @@ impl<'w> Stage<'w> {
 
     /// Its virtual worker, as its home sees it.
     pub async fn topology(&self) -> Value {
-        let home = self.home().await;
-        let ip = addresses(self.world).await[&home];
-        let access = keys::access(self.world, "talk").await;
-        let bearer = access.bearer().unwrap();
-        let asked = ask(
-            ip,
-            &access,
-            Method::GET,
-            "/v1/topology",
-            Some(&bearer),
-            Value::Null,
-        )
-        .await;
-        let (status, mut said) = asked.unwrap();
-        assert_eq!(status, 200, "{said}");
-        let all = said["virtualWorkers"].as_array_mut().unwrap();
-        assert_eq!(all.len(), 1, "one application");
-        all.remove(0)
+        topology(self.world, self.session).await
     }
 
     /// The pods that carry transports of its people, and how many.
@@ -122,19 +134,20 @@ impl<'w> Stage<'w> {
         people(&self.topology().await)
     }
 
-    /// How many people are on these pods, or on pods that get the streams from them.
-    pub async fn behind(&self, pods: &[String]) -> usize {
+    /// The people on these pods, by their transports.
+    pub async fn people_on(&self, pods: &[String]) -> BTreeSet<String> {
         let topology = self.topology().await;
-        let mut lost: BTreeSet<_> = pods.iter().cloned().collect();
-        let pipes = pipes(&topology);
-        while let Some((_, next)) = pipes
-            .iter()
-            .find(|(source, target)| lost.contains(source) && !lost.contains(target))
-        {
-            lost.insert(next.clone());
-        }
-        let people = people(&topology);
-        lost.iter().filter_map(|pod| people.get(pod)).sum()
+        let transports = topology["transports"].as_array().unwrap();
+        let pod_of = pod_of(&topology);
+        // Who sends is none of them.
+        let receives = transports.iter().filter(|one| one["producers"] == json!(0));
+        let there = receives.filter(|one| {
+            let pod = pod_of[&one["member"].as_u64().unwrap()];
+            pods.iter().any(|wanted| wanted == pod)
+        });
+        there
+            .map(|one| one["id"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Waits until everybody receives voice and video.
@@ -158,6 +171,21 @@ impl<'w> Stage<'w> {
     }
 }
 
+/// The virtual worker of a Session, as its home sees it.
+pub async fn topology(world: &World, session: &str) -> Value {
+    let home = world.status(session).await.home_pod.unwrap();
+    let ip = addresses(world).await[&home];
+    let access = keys::access(world, "talk").await;
+    let bearer = access.bearer().unwrap();
+    let (method, path) = (Method::GET, "/v1/topology");
+    let asked = ask(ip, &access, method, path, Some(&bearer), Value::Null).await;
+    let (status, mut said) = asked.unwrap();
+    assert_eq!(status, 200, "{said}");
+    let all = said["virtualWorkers"].as_array_mut().unwrap();
+    assert_eq!(all.len(), 1, "one application");
+    all.remove(0)
+}
+
 /// The pods' addresses.
 pub async fn addresses(world: &World) -> BTreeMap<String, IpAddr> {
     let talk = ListParams::default().labels("mafalda.dev/cluster=talk");
@@ -170,19 +198,25 @@ pub async fn addresses(world: &World) -> BTreeMap<String, IpAddr> {
 }
 
 /// The pods that carry transports, and how many.
-fn people(topology: &Value) -> BTreeMap<String, usize> {
-    let members = topology["members"].as_array().unwrap();
-    let id = |value: &Value| value.as_u64().unwrap();
-    let pod_of: BTreeMap<u64, &str> = members
-        .iter()
-        .map(|member| (id(&member["id"]), member["pod"].as_str().unwrap()))
-        .collect();
+pub fn people(topology: &Value) -> BTreeMap<String, usize> {
+    let pod_of = pod_of(topology);
     let mut used = BTreeMap::new();
     for transport in topology["transports"].as_array().unwrap() {
-        let pod = pod_of[&id(&transport["member"])];
+        let pod = pod_of[&transport["member"].as_u64().unwrap()];
         *used.entry(pod.to_owned()).or_default() += 1;
     }
     used
+}
+
+/// The pod of each member.
+fn pod_of(topology: &Value) -> BTreeMap<u64, &str> {
+    let members = topology["members"].as_array().unwrap().iter();
+    members
+        .map(|member| {
+            let pod = member["pod"].as_str().unwrap();
+            (member["id"].as_u64().unwrap(), pod)
+        })
+        .collect()
 }
 
 /// The pipes as (source, target) pods.
