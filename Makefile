@@ -49,7 +49,7 @@ setup-test-cluster:
 soak: setup-test-cluster
 	@scripts/build --all-targets
 	@tests/cluster/build all
-	@scripts/test cluster/soak
+	@MAFALDA_SOAK=$${MAFALDA_SOAK:-100,600} scripts/test cluster/soak
 
 build-kubernetes:
 	@tests/cluster/build all

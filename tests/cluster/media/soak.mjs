@@ -27,9 +27,12 @@ import { Random } from './soak-random.mjs';
 const PACKETS_A_SECOND = 25;
 /** One application in so many has a call with real packets. */
 const CALLS = 5;
-/** One in so many is large, with so many consumers: soak/main.rs has the same number. */
-const LARGE_EACH = 25;
-const LARGE = 24;
+/**
+ * One in so many is large: soak/main.rs has the same number. With so many consumers at once the workers of
+ * its home pod are above the watermark, and it needs another pod.
+ */
+const LARGE_EACH = 50;
+const LARGE = 90;
 
 const [folder, seed] = process.argv.slice(2);
 const random = new Random(Number(seed));

@@ -2,8 +2,8 @@
 //! In the end nothing is left of it.
 //!
 //! Ignored unless asked for: `cargo test --release -p mafalda-e2e --test soak -- --ignored --nocapture`,
-//! as root. `MAFALDA_SOAK=SESSIONS,SECONDS` says how much of it, `MAFALDA_SEED` repeats the faults of
-//! a run.
+//! as root. `MAFALDA_SOAK=SESSIONS,SECONDS` says how much of it, little where nobody says; `MAFALDA_SEED`
+//! repeats the faults of a run.
 
 mod applications;
 #[path = "../operator/drill.rs"]
@@ -44,18 +44,20 @@ const PODS: u32 = 6;
 /// Sockets that a worker has once it was used: the pod's WebRtcServer on it, by UDP and by TCP.
 const WEBRTC_SERVER: usize = 2;
 /// One session in so many is large, and needs more than its home pod: soak.mjs has the same number.
-const LARGE_EACH: usize = 25;
+const LARGE_EACH: usize = 50;
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| prepare(NODES));
 
-/// Two workers a pod and a low watermark, so that sessions are on several workers and have pipes.
+/// Two workers a pod and a low watermark, so that sessions are on several workers and have pipes; not as low
+/// as that a hundred sessions, by the plan's formula, had no room on what a cut of a node leaves. There are
+/// more pods only while some are replaced.
 fn pool() -> Value {
     json!({
         "workersPerPod": 2,
-        "watermarkPercent": 10,
+        "watermarkPercent": 15,
         "exposure": {"type": "Internal"},
-        "pool": {"min": PODS, "max": 2 * PODS, "spare": 1},
+        "pool": {"min": PODS, "max": PODS, "spare": 0},
         "drainDeadlineSeconds": 15,
     })
 }
@@ -67,10 +69,7 @@ fn pool() -> Value {
 #[ignore = "needs a cluster: make test-cluster"]
 fn nothing_is_left_and_no_answer_is_lost() {
     let settings = Settings::read();
-    println!(
-        "{} sessions, {:?}, MAFALDA_SEED={}",
-        settings.sessions, settings.load, settings.seed
-    );
+    println!("{settings}");
     on(&CLUSTER, "soak", pool(), async |world| {
         soak(world, &settings).await;
     });
@@ -141,6 +140,8 @@ async fn soak(world: &World, settings: &Settings) {
     assert!(last.lost.is_empty(), "{last:?}");
     assert_eq!((last.pending, last.strays), (0, 0), "{last:?}");
     assert_eq!(last.sent, last.answered + last.rejected + last.cut);
+    let (several, _) = history.spread();
+    assert!(several > 0, "no session was ever on several pods");
     assert!(last.crashed + last.died > 0, "nothing happened: {last:?}");
     assert_eq!(history.active(), settings.sessions);
     for (session, status) in history.now() {

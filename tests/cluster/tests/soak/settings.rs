@@ -1,9 +1,10 @@
 //! How long, how many, and which faults.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// What CI has time for.
-const SHORT: (usize, u64) = (30, 60);
+/// What `make test-cluster` has time for; `make soak` has ten minutes.
+const SHORT: (usize, u64) = (12, 60);
 
 pub struct Settings {
     pub sessions: usize,
@@ -26,6 +27,17 @@ impl Settings {
             load: Duration::from_secs(seconds),
             seed,
         }
+    }
+}
+
+/// What repeats the run.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sessions, seconds, seed) = (self.sessions, self.load.as_secs(), self.seed);
+        write!(
+            f,
+            "MAFALDA_SOAK={sessions},{seconds} MAFALDA_SEED={seed} make soak"
+        )
     }
 }
 
