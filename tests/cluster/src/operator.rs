@@ -1,6 +1,7 @@
 //! The operator as a process beside the control plane, with media pods of the built programs.
 
 use crate::cluster::{Cluster, Error};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -113,6 +114,31 @@ impl Operator {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Asks it to end, as the kubelet does.
+    ///
+    /// # Panics
+    /// When it has ended by itself.
+    pub fn terminate(&self) {
+        let id = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw);
+        let told = kill_process(id.expect("a process has an id"), Signal::TERM);
+        told.expect("it runs");
+    }
+
+    /// Whether it has ended in order.
+    ///
+    /// # Panics
+    /// When it has ended otherwise.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self
+            .process
+            .try_wait()
+            .expect("it is a child of this process");
+        assert!(status.is_none_or(|status| status.success()), "{status:?}");
+        status.is_some()
     }
 
     /// Kills it: no last words.

@@ -1,8 +1,14 @@
 //! Media pods: drained before they are deleted, replaced when what they are made from changes.
 
-use crate::world::{until, with_operator};
-use kube::api::{Patch, PatchParams};
+use crate::sessions::running;
+use crate::world::{World, until, with_operator};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams};
+use mafalda_operator::crd::Phase;
+use mafalda_operator::names::{OCCUPIED, SAFE_TO_EVICT};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 fn pool() -> Value {
@@ -14,8 +20,25 @@ fn pool() -> Value {
     })
 }
 
+/// What keeps a pod, by what Kubernetes and its autoscaler look at.
+fn keeps(pod: &Pod) -> (Option<&str>, Option<&str>) {
+    let label = pod.labels().get(OCCUPIED).map(String::as_str);
+    let annotation = pod.annotations().get(SAFE_TO_EVICT).map(String::as_str);
+    (label, annotation)
+}
+
+/// Evicts a pod, as `kubectl drain` does: the status and the words of a refusal.
+async fn evict(world: &World, pod: &str) -> Result<(), (u16, String)> {
+    match world.pods.evict(pod, &EvictParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err((status.code, status.message.clone())),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// Protects who empties a machine: a pod that somebody wants drained takes nothing new, its
-/// sessions leave, then it goes; a drain that is taken back leaves it as it was.
+/// sessions leave, then it goes; a drain that is taken back leaves it as it was. And those in a call, from
+/// who empties it without asking: while a session lives on a pod it is not evicted, and after it is.
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn a_drain_is_asked_for_and_taken_back() {
@@ -42,14 +65,25 @@ fn a_drain_is_asked_for_and_taken_back() {
                 .contains_key("mafalda.dev/drain")
         };
         let pod = world.pods.get(&home).await.unwrap();
-        let safe = "cluster-autoscaler.kubernetes.io/safe-to-evict";
-        assert_eq!(pod.metadata.annotations.unwrap()[safe], "false");
-        assert_eq!(pod.metadata.labels.unwrap()["mafalda.dev/occupied"], "true");
+        assert_eq!(keeps(&pod), (Some("true"), Some("false")));
+        let refused = evict(world, &home).await.unwrap_err();
+        assert_eq!(refused.0, 429, "{refused:?}");
+        assert!(refused.1.contains("disruption budget"), "{refused:?}");
+        let placed = world.status("stage").await.conditions;
+        let placed = placed.iter().find(|condition| condition.type_ == "Placed");
+        let placed = placed.map(|condition| (&*condition.status, &*condition.reason));
+        assert_eq!(placed, Some(("True", "Placed")));
 
         ask(json!("true")).await;
         until("the pod is cordoned", &draining).await;
         ask(json!(null)).await;
         until("the pod is restored", async || !draining().await).await;
+        for what in [
+            ("CordonPod", "DrainRequested"),
+            ("CancelDrain", "RequestWithdrawn"),
+        ] {
+            world.is_told("MafaldaCluster", "talk", what).await;
+        }
         assert_eq!(
             world.status("stage").await.home_pod.as_deref(),
             Some(home.as_str())
@@ -64,8 +98,33 @@ fn a_drain_is_asked_for_and_taken_back() {
         println!("drained and gone after {:?}", begun.elapsed());
         world.active("stage", 2).await;
         let status = world.status("stage").await;
-        assert_ne!(status.home_pod.as_deref(), Some(home.as_str()));
+        let home = status.home_pod.filter(|now| *now != home).unwrap();
         assert_eq!(status.generation, Some(2));
+        // Nobody was in it: it need not wait for the deadline.
+        world
+            .is_told("Session", "stage", ("MoveSession", "NobodyThere"))
+            .await;
+        for action in ["CreatePod", "DeletePod"] {
+            until(&format!("{action} is told"), async || {
+                let told = world.told("MafaldaCluster", "talk").await;
+                told.iter().any(|(told, _)| told == action)
+            })
+            .await;
+        }
+
+        let parameters = DeleteParams::default();
+        world.sessions.delete("stage", &parameters).await.unwrap();
+        until("nothing keeps the pod", async || {
+            let pod = world.pods.get(&home).await.unwrap();
+            assert!(pod.metadata.deletion_timestamp.is_none(), "it is needed");
+            keeps(&pod) == (None, None)
+        })
+        .await;
+        evict(world, &home).await.unwrap();
+        until("the pod is gone", async || {
+            !world.pod_names().await.contains(&home)
+        })
+        .await;
     });
 }
 
@@ -101,4 +160,78 @@ fn a_change_of_the_template_replaces_the_pods() {
             );
         }
     });
+}
+
+/// Protects who has no machine to spare: where each node has room for one media pod alone, an upgrade takes
+/// the place of one after the other, and no session is lost.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn pods_are_replaced_where_no_more_fit() {
+    let spec = json!({
+        "workersPerPod": 1,
+        // Two would want the same ports of the node.
+        "exposure": {"type": "HostNetwork"},
+        "announcedAddress": {"source": "NodeInternalIP"},
+        "pool": {"min": 2, "max": 2, "spare": 0},
+        "drainDeadlineSeconds": 20,
+    });
+    with_operator("no-room", spec, async |world| {
+        world.calm(2).await;
+        let before: BTreeSet<_> = world.pod_names().await.into_iter().collect();
+        let sessions = ["one", "two", "three"];
+        for name in sessions {
+            world.apply(name).await;
+            world.active(name, 1).await;
+        }
+        let template = json!({"spec": {"podTemplate": {"labels": {"round": "next"}}}});
+        let parameters = PatchParams::default();
+        world
+            .clusters
+            .patch("talk", &parameters, &Patch::Merge(template))
+            .await
+            .unwrap();
+        let begun = Instant::now();
+        let (mut unplaced, mut least) = (BTreeSet::new(), 2);
+        until(
+            "the old pods are gone, and two new ones serve",
+            async || {
+                for name in sessions {
+                    assert_eq!(
+                        world.status(name).await.phase,
+                        Some(Phase::Active),
+                        "{name}"
+                    );
+                }
+                let pods = world.pods.list(&ListParams::default()).await.unwrap();
+                let waits = pods.iter().filter(|pod| waits_for_a_node(pod));
+                unplaced.extend(waits.map(ResourceExt::name_any));
+                let status = world.clusters.get("talk").await.unwrap().status;
+                let ready = status.unwrap_or_default().ready;
+                least = least.min(ready);
+                let now: BTreeSet<_> = world.pod_names().await.into_iter().collect();
+                now.is_disjoint(&before) && now.len() == 2 && ready == 2
+            },
+        )
+        .await;
+        println!(
+            "{before:?} replaced after {:?}; {unplaced:?} waited for a node; {least} served at least",
+            begun.elapsed()
+        );
+        assert!(!unplaced.is_empty(), "there was room for another one");
+        until("each session has one home", async || {
+            let names: Vec<_> = running(world).await.into_iter().map(|one| one.0).collect();
+            names == ["one", "three", "two"]
+        })
+        .await;
+    });
+}
+
+fn waits_for_a_node(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| {
+        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
+    })
 }

@@ -105,6 +105,11 @@ async fn strike(drill: &mut Drill<'_>, fault: Fault) -> Duration {
         "{fault:?}: {home} → {:?} after {took:?} ({:?})",
         after.home_pod, after.last_reason
     );
+    until("people are told", async || {
+        let told = world.told("Session", &session).await;
+        told.iter().any(|(action, _)| action == "MoveSession")
+    })
+    .await;
     // The kubelet may have begun its container anew before anybody saw that it was gone.
     let begun_anew = after.last_reason.as_deref() == Some("SessionMissing");
     assert!(begun_anew || after.home_pod.as_ref() != Some(&home));

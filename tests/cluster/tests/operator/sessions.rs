@@ -1,9 +1,11 @@
 //! Sessions: quickly there, many at once, gone when they are deleted.
 
 use crate::world::{World, percentile, until, with_operator};
+use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use mafalda_e2e::{Calls, Event};
 use mafalda_operator::crd::Phase;
 use mafalda_operator::pod_api::{Access, Client as Pods};
 use serde_json::{Value, json};
@@ -105,9 +107,11 @@ fn two_hundred_at_once() {
             assert_eq!(status.generation, Some(1), "{status:?}");
         }
         let pods = world.pod_names().await.len();
-        println!("pods then: {pods}");
-        assert!((2..=6).contains(&pods));
+        let need = world.need([2; 200].into_iter()).await;
+        println!("pods then: {pods}, by the plan's formula {need}");
+        assert_eq!(pods, need, "as many as are needed, and the spare one");
         assert_eq!(running(world).await.len(), 200);
+        fewer_are_enough_for_those_that_stay(world, pods).await;
         world
             .sessions
             .delete_collection(&DeleteParams::default(), &ListParams::default())
@@ -123,6 +127,45 @@ fn two_hundred_at_once() {
         .await;
         println!("shrunk to {:?} after {shrunk:?}", world.pod_names().await);
     });
+}
+
+/// Most sessions end and some stay: the pool shrinks to what those need, and each of them goes on where it is.
+async fn fewer_are_enough_for_those_that_stay(world: &World, before: usize) {
+    let stay: Vec<String> = (0..200)
+        .step_by(20)
+        .map(|index| format!("s{index}"))
+        .collect();
+    let mut homes = Vec::new();
+    for name in &stay {
+        homes.push(world.status(name).await);
+    }
+    let end = async |index: usize| {
+        let name = format!("s{index}");
+        if !stay.contains(&name) {
+            let parameters = DeleteParams::default();
+            world.sessions.delete(&name, &parameters).await.unwrap();
+        }
+    };
+    futures_util::stream::iter(0..200)
+        .for_each_concurrent(20, end)
+        .await;
+    let need = world.need([2; 10].into_iter()).await;
+    assert!(need < before, "{need} of {before}");
+    let took = until("the pool has shrunk", async || {
+        world.pod_names().await.len() == need
+    })
+    .await;
+    println!("{need} pods for {} sessions after {took:?}", stay.len());
+    for (name, before) in stay.iter().zip(homes) {
+        let now = world.status(name).await;
+        assert_eq!(now.phase, Some(Phase::Active), "{name}");
+        assert_eq!(
+            (now.home_pod, now.generation),
+            (before.home_pod, before.generation),
+            "{name}"
+        );
+    }
+    assert_eq!(running(world).await.len(), stay.len());
 }
 
 /// Protects a name that is used again: the new Session is not the old one.
@@ -158,16 +201,37 @@ fn time_to_live_ends_a_session() {
         world
             .apply_with("short", json!({"lifetime": {"emptySeconds": 10}}))
             .await;
-        world.active("short", 1).await;
-        until("it has ended", async || {
-            world.status("short").await.phase == Some(Phase::Ended)
+        world
+            .apply_with("old", json!({"lifetime": {"totalSeconds": 20}}))
+            .await;
+        world.apply("stays").await;
+        for name in ["short", "old", "stays"] {
+            world.active(name, 1).await;
+        }
+        // In the second one somebody is, so that only its age can end it.
+        let calls = Calls::start(&world.client, &world.namespace, "old", 1).await;
+        until("media flows", async || calls.flow()).await;
+        for (name, reason) in [("short", "EmptyTooLong"), ("old", "TooOld")] {
+            until("it has ended", async || {
+                world.status(name).await.phase == Some(Phase::Ended)
+            })
+            .await;
+            let said = world.status(name).await.last_reason;
+            assert_eq!(said.as_deref(), Some(reason), "{name}");
+            world
+                .is_told("Session", name, ("ExpireSession", reason))
+                .await;
+        }
+        until("its application is told", async || {
+            calls.count(Event::Died) > 0
         })
         .await;
-        assert_eq!(
-            world.status("short").await.last_reason.as_deref(),
-            Some("EmptyTooLong")
-        );
-        until("no pod runs it", async || running(world).await.is_empty()).await;
+        let before = world.status("stays").await;
+        assert_eq!(before.phase, Some(Phase::Active));
+        until("no pod runs them", async || {
+            running(world).await == [("stays".to_owned(), 1)]
+        })
+        .await;
     });
 }
 
