@@ -15,3 +15,4 @@ mod place;
 #[path = "../chart/release.rs"]
 #[allow(dead_code, reason = "the chart's tests have the rest")]
 mod release;
+mod rights;

@@ -4,6 +4,7 @@ use crate::ask::Asker;
 use crate::files::root;
 use crate::place::{GATEWAYS, NAMESPACE, Place, install, until};
 use crate::release::Release;
+use crate::rights;
 use hyper::Method;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -39,6 +40,7 @@ fn one_url_leads_to_all_media_pods() {
     let whole = async |client| {
         let place = Place::new(&release, client).await;
         holds_no_key(&place);
+        each_may_what_it_has_to(&place).await;
         strangers_stay_outside(&place).await;
         let path = place.url("/v1/sessions/stage");
         let access = Access::to(&place.client, NAMESPACE, "stage").await;
@@ -99,6 +101,43 @@ fn holds_no_key(place: &Place<'_>) {
         ("list", "services"),
     ] {
         assert!(!may(verb, what), "{verb} {what}");
+    }
+}
+
+/// The operator may do what it does and nothing else; a media pod nothing at all, and is not even somebody.
+async fn each_may_what_it_has_to(place: &Place<'_>) {
+    for (verb, what) in rights::OPERATOR_MAY {
+        let may = rights::may(place, "mafalda-operator", verb, what).await;
+        assert!(may, "the operator has to {verb} {what}");
+    }
+    for (verb, what) in rights::OPERATOR_MAY_NOT {
+        let may = rights::may(place, "mafalda-operator", verb, what).await;
+        assert!(!may, "the operator may {verb} {what}");
+    }
+    let media = ListParams::default().labels("app.kubernetes.io/component=media-pod");
+    for pod in place.pods.list(&media).await.unwrap() {
+        let name = pod.name_any();
+        let spec = pod.spec.unwrap();
+        let mounts = spec
+            .containers
+            .iter()
+            .flat_map(|one| one.volume_mounts.iter().flatten());
+        let paths: Vec<_> = mounts.map(|mount| mount.mount_path.as_str()).collect();
+        assert!(
+            paths
+                .iter()
+                .all(|path| !path.starts_with("/var/run/secrets")),
+            "{name}: {paths:?}"
+        );
+        // As the program sees it.
+        let process = place.process_of(&name, "serve").await;
+        let there = format!("/proc/{process}/root/var/run/secrets/kubernetes.io");
+        assert!(!std::path::Path::new(&there).exists(), "{name} has a token");
+        let account = spec.service_account_name.unwrap();
+        for (verb, what) in [rights::OPERATOR_MAY, rights::OPERATOR_MAY_NOT].concat() {
+            let may = rights::may(place, &account, verb, what).await;
+            assert!(!may, "{name}, as {account}, may {verb} {what}");
+        }
     }
 }
 

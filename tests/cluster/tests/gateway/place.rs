@@ -176,6 +176,12 @@ impl<'a> Place<'a> {
 
     /// `kill -9` for the program of a pod, by what follows `mafalda` on its command line.
     pub async fn kill(&self, pod: &str, program: &str) {
+        let id = self.process_of(pod, program).await;
+        kill_process(Pid::from_raw(id).unwrap(), Signal::KILL).unwrap();
+    }
+
+    /// The process of a pod's program, by what follows `mafalda` on its command line.
+    pub async fn process_of(&self, pod: &str, program: &str) -> i32 {
         let uid = self.pods.get(pod).await.unwrap().uid().unwrap();
         let names = [uid.clone(), uid.replace('-', "_")];
         let is_it = |id: &i32| {
@@ -187,8 +193,7 @@ impl<'a> Place<'a> {
         };
         let entries = std::fs::read_dir("/proc").unwrap();
         let mut ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let id = ids.find(is_it).expect("the pod runs on this machine");
-        kill_process(Pid::from_raw(id).unwrap(), Signal::KILL).unwrap();
+        ids.find(is_it).expect("the pod runs on this machine")
     }
 
     /// The home of the Session `stage` and its generation.
