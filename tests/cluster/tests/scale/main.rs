@@ -1,8 +1,9 @@
-//! A thousand media pods and ten thousand Sessions on a real API server: what the operator takes,
-//! and how long a Session waits. The pods are played by this process.
+//! Many media pods and Sessions on a real API server: what the operator takes, and how long a Session
+//! waits. The pods are played by this process.
 //!
 //! Ignored unless asked for: `cargo test --release -p mafalda-e2e --test scale -- --ignored`, as root.
-//! `MAFALDA_SCALE=PODS,SESSIONS` sets the numbers; 1000,10000 takes ten minutes.
+//! `MAFALDA_SCALE=PODS,SESSIONS` sets the numbers, else it is a hundred and a thousand; 1000,10000, which is the
+//! goal, takes ten minutes.
 
 mod bare;
 mod usage;
@@ -22,8 +23,10 @@ use std::time::{Duration, Instant};
 
 /// Sessions that are applied at the same time.
 const AT_ONCE: usize = 48;
-/// What is measured without the operator, to hold its speed against.
-const BARE: usize = 1000;
+/// What is measured without the operator, to hold its speed against: so many before it, and so many after.
+const BARE: usize = 500;
+/// The share of that speed that is reached with the operator at least: it writes a little more.
+const REACHED: f64 = 0.7;
 const NAMESPACE: &str = "scale";
 const PATIENCE: Duration = Duration::from_secs(600);
 /// For how long the operator's idle time is measured.
@@ -143,9 +146,10 @@ async fn pool(client: &Client, pods: u32) -> api::Pods {
 async fn scenario(client: Client, cluster: &Cluster) {
     let (pods, count) = numbers();
     apply_crds(&client).await.unwrap();
-    namespace(&client, "bare").await;
-    namespace(&client, NAMESPACE).await;
-    let bare = bare::rate(&client, cluster, "bare", BARE).await;
+    for name in ["bare-before", NAMESPACE, "bare-after"] {
+        namespace(&client, name).await;
+    }
+    let before = bare::rate(&client, cluster, "bare-before", BARE).await;
 
     let more = ["--namespace", NAMESPACE];
     let operator = Operator::start_with(cluster, "scale", 8080, &more).unwrap();
@@ -155,7 +159,8 @@ async fn scenario(client: Client, cluster: &Cluster) {
     let sessions: Api<Session> = Api::namespaced(client.clone(), NAMESPACE);
     let seen = Arc::new(Mutex::new(HashMap::new()));
     tokio::spawn(watch(sessions.clone(), seen.clone()));
-    let (cpu, before) = (usage::cpu(operator.id()), usage::control_plane(cluster));
+    let (cpu, control) = (usage::cpu(operator.id()), usage::control_plane(cluster));
+    let own = usage::cpu(std::process::id());
     let begun = Instant::now();
     let applied: Vec<(String, Instant)> = stream::iter(0..count)
         .map(|index| make(&sessions, index))
@@ -169,6 +174,7 @@ async fn scenario(client: Client, cluster: &Cluster) {
     .await;
     let steady = begun.elapsed();
     let cpu = usage::cpu(operator.id()) - cpu;
+    let own = usage::cpu(std::process::id()) - own;
     let after = usage::control_plane(cluster);
     let (memory, peak) = usage::memory(operator.id());
     let seen = seen.lock().unwrap().clone();
@@ -183,11 +189,17 @@ async fn scenario(client: Client, cluster: &Cluster) {
         times[count * 99 / 100],
     );
     println!(
-        "{:.0} Sessions/s, bare writes {bare:.0}/s; CPU for each: operator {}, {}",
-        count as f64 / steady.as_secs_f64(),
+        "CPU for each: operator {}, {}",
         usage::milliseconds(cpu, count),
-        usage::since(&before, &after, count),
+        usage::since(&control, &after, count),
     );
+    let control = usage::total(&control, &after);
+    let took = [
+        ("control plane", control),
+        ("operator", cpu),
+        ("this test", own),
+    ];
+    println!("{}", usage::limit(&took, steady));
     println!("operator then: {memory} MB, at most {peak} MB");
     assert_eq!(played.sessions(), count);
 
@@ -199,17 +211,24 @@ async fn scenario(client: Client, cluster: &Cluster) {
     let idle = cpu.as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     let (memory, peak) = usage::memory(operator.id());
     println!("operator idle: {idle:.1} % of a core, {memory} MB");
+    let after = bare::rate(&client, cluster, "bare-after", BARE).await;
+    let (rate, bare) = (count as f64 / steady.as_secs_f64(), (before + after) / 2.0);
+    println!("{rate:.0} Sessions/s, bare writes {bare:.0}/s");
     let there = sessions.list(&ListParams::default()).await.unwrap();
     assert_eq!(there.items.len(), count);
     let (most, busy) = goals(pods, count);
     assert!(peak < most, "{peak} MB, not less than {most}");
     assert!(idle < busy, "{idle} % of a core idle, not less than {busy}");
+    assert!(
+        rate >= REACHED * bare,
+        "{rate} Sessions/s, {bare} without the operator"
+    );
 }
 
-/// Protects large platforms: the operator's memory, its idle time and its speed at a thousand pods.
+/// Protects large platforms: the operator's memory, its idle time, and its speed, which is the API server's.
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
-fn a_thousand_pods_and_ten_thousand_sessions() {
+fn a_hundred_pods_and_a_thousand_sessions() {
     let cluster = Cluster::start(0).unwrap();
     cluster
         .run(async |client: Client| scenario(client, &cluster).await)

@@ -55,3 +55,29 @@ pub fn since(
 pub fn milliseconds(time: Duration, count: usize) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1000.0 / count as f64)
 }
+
+/// What all of them took since then.
+pub fn total(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>) -> Duration {
+    let each = |(name, time): (&String, &Duration)| {
+        time.saturating_sub(before.get(name).copied().unwrap_or_default())
+    };
+    after.iter().map(each).sum()
+}
+
+/// How many cores each had of those of the machine in that time, and so who is the limit.
+pub fn limit(took: &[(&str, Duration)], time: Duration) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let share = |took: Duration| took.as_secs_f64() / time.as_secs_f64();
+    let each: Vec<_> = took
+        .iter()
+        .map(|(who, took)| format!("{who} {:.2}", share(*took)))
+        .collect();
+    let most = took.iter().max_by_key(|(_, took)| *took);
+    let busy = took.iter().map(|(_, took)| share(*took)).sum::<f64>() / cores;
+    format!(
+        "of {cores} cores: {}; together {:.0} % of them, the most of it the {}'s",
+        each.join(", "),
+        busy * 100.0,
+        most.map_or("", |(who, _)| who)
+    )
+}
