@@ -139,7 +139,7 @@ let died = 0;
 let moved = 0;
 let hearing = 0;
 /** @type {mediasoup.types.Worker | undefined} */
-let asked;
+let current;
 /** @type {NodeJS.Timeout | undefined} */
 let asking;
 let pending = 0;
@@ -156,7 +156,7 @@ function tell(event, more) {
 }
 
 async function ask() {
-  const of = asked;
+  const of = current;
   if (!of || of.closed) return;
   const begun = performance.now();
   answers.asked++;
@@ -224,7 +224,7 @@ async function hold() {
     let worker;
     try {
       worker = await mediasoup.createWorker();
-      asked = worker;
+      current = worker;
       const dies = new Promise((_, reject) => worker?.once('died', reject));
       const made = (async (worker) => {
         const opened = await open(worker);
@@ -274,7 +274,7 @@ const commands = {
   },
   async count() {
     for (const person of people) person.hitOn = undefined;
-    Object.assign(answers, { asked: 0, answered: 0, waited: 0 });
+    Object.assign(answers, { asked: pending, answered: 0, waited: 0 });
   },
   async ask(times) {
     clearInterval(asking);
