@@ -94,6 +94,14 @@ impl Borrower {
         self.state().roots.values().any(|roots| !roots.is_empty())
     }
 
+    /// The members that it has something on.
+    pub fn in_use(&self) -> Vec<MemberId> {
+        let state = self.state();
+        let roots = state.roots.iter();
+        let used = roots.filter(|(_, roots)| !roots.is_empty());
+        used.map(|(member, _)| *member).collect()
+    }
+
     /// Whether it was lent the member.
     pub fn has(&self, member: MemberId) -> bool {
         self.state().members.contains_key(&member)
