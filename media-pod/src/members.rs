@@ -55,6 +55,17 @@ pub struct Members {
     started: Instant,
 }
 
+/// How it stands with members of one pod in another.
+#[derive(Clone, Copy, Debug)]
+pub struct Lending {
+    /// Connections to pods that lend.
+    pub lenders: usize,
+    /// Members that are lent to this pod.
+    pub borrowed: usize,
+    /// Members of its own that other pods have something on.
+    pub lent: usize,
+}
+
 #[derive(Default)]
 struct State {
     members: BTreeMap<MemberId, Arc<Member>>,
@@ -142,6 +153,18 @@ impl Members {
     /// How many other pods, and relays, have something on them.
     pub fn borrowers(&self) -> usize {
         self.users().iter().filter(|user| user.borrows()).count()
+    }
+
+    /// How it stands with members of one pod in another.
+    pub fn lending(&self) -> Lending {
+        let lent: BTreeSet<MemberId> = self.users().iter().flat_map(User::lent).collect();
+        let state = self.state();
+        let borrowed = state.members.values().filter(|member| !member.is_here());
+        Lending {
+            lenders: state.lenders.len(),
+            borrowed: borrowed.count(),
+            lent: lent.len(),
+        }
     }
 
     /// The sessions that would be well served with more members.

@@ -51,6 +51,14 @@ impl User {
         }
     }
 
+    /// The members that another pod has something on.
+    pub fn lent(&self) -> Vec<MemberId> {
+        match self {
+            Self::VirtualWorker(_) => Vec::new(),
+            Self::Borrower(borrower) => borrower.in_use(),
+        }
+    }
+
     /// It may use the member. A borrower is not lent what is lent itself.
     pub fn on_member_added(&self, member: &Arc<Member>) {
         match self {
@@ -104,6 +112,7 @@ impl User {
             Self::VirtualWorker(shell) => {
                 shell.on_tick(now);
                 shell.give_back();
+                shell.count_crossed();
             }
             Self::Borrower(borrower) => borrower.on_second(loads),
         }
