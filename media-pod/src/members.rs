@@ -24,7 +24,7 @@ pub use way::Way;
 
 use crate::ListenInfos;
 use crate::clock::since_1970;
-use crate::lending::{Grant, Lender, Peers};
+use crate::lending::{Borrower, Grant, Lender, Peers};
 use crate::virtual_worker::Shell;
 use bytes::Bytes;
 use mafalda_channel::{Message, view};
@@ -348,6 +348,17 @@ impl Members {
     pub fn name(&self, borrower: VirtualId, virtual_worker: VirtualId) -> bool {
         !self.state().users.contains_key(&virtual_worker)
             && self.owners().name(borrower, virtual_worker)
+    }
+
+    /// The borrower that speaks for a virtual worker.
+    pub fn borrower_of(&self, virtual_worker: VirtualId) -> Option<Arc<Borrower>> {
+        let id = self.owners().borrower_of(virtual_worker)?;
+        self.borrower(id)
+    }
+
+    /// The borrower of that id.
+    pub fn borrower(&self, id: VirtualId) -> Option<Arc<Borrower>> {
+        self.state().users.get(&id).cloned()?.borrower()
     }
 
     /// … and now no more.

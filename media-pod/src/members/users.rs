@@ -35,6 +35,14 @@ impl User {
         }
     }
 
+    /// The borrower, if it is one.
+    pub fn borrower(self) -> Option<Arc<Borrower>> {
+        match self {
+            Self::VirtualWorker(_) => None,
+            Self::Borrower(borrower) => Some(borrower),
+        }
+    }
+
     /// The session that it works for.
     pub fn session(&self) -> Option<&str> {
         match self {
