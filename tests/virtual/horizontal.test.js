@@ -283,8 +283,9 @@ test('what crosses between pods is shown and counted', async (t) => {
     return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
   };
   const between = await until('it is measured', async () => {
-    const { betweenPods } = /** @type {any} */ (await topologyOf(home));
-    return betweenPods.length > 0 && betweenPods[0].bytes > 0 && betweenPods;
+    const { betweenPods } = await topologyOf(home);
+    assert.ok(betweenPods[0]?.bytes > 0);
+    return betweenPods;
   });
   assert.equal(between.length, 1, 'in one direction');
   const [{ sourcePod, targetPod, pipes, producers }] = between;
@@ -299,7 +300,7 @@ test('what crosses between pods is shown and counted', async (t) => {
   const atTheEnd = await metric(way);
   for (const consumer of [...consumers, call.consumer]) consumer.close();
   await until('the pipes are gone', async () => {
-    const { betweenPods } = /** @type {any} */ (await topologyOf(home));
+    const { betweenPods } = await topologyOf(home);
     return betweenPods.length === 0;
   });
   assert.ok((await metric(way)) >= atTheEnd);
