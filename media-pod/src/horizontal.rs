@@ -9,7 +9,9 @@ use crate::virtual_worker::Shell;
 use crate::{Config, Identity, ListenInfos};
 use mafalda_channel::MAX_MESSAGE;
 use mafalda_link::{Exit, Frame, Source, Start};
-use mafalda_virtual_worker::{Locality, PipeSettings, Placement, WATERMARK};
+use mafalda_virtual_worker::{
+    BetweenPods, Locality, PipeSettings, Placement, WATERMARK, between_pods,
+};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long they may take to hear that it is over.
 const END: Duration = Duration::from_secs(1);
+
+/// How often what goes from pod to pod is written down for the application.
+const REPORT: Duration = Duration::from_secs(60);
 
 /// What the virtual worker is made with.
 pub struct Horizontal {
@@ -67,6 +72,22 @@ pub fn peers(urls: &[Url]) -> Vec<Peer> {
         region: String::new(),
     };
     urls.iter().map(peer).collect()
+}
+
+/// What goes from pod to pod, a line each. A relay has no API that would show it.
+fn report(between_pods: &[BetweenPods]) -> String {
+    let line = |way: &BetweenPods| {
+        format!(
+            "mafalda: {} to {}: {} bytes/s, {} bytes over {} pipes, {} streams\n",
+            way.source_pod,
+            way.target_pod,
+            way.bytes_per_second,
+            way.bytes,
+            way.pipes,
+            way.producers
+        )
+    };
+    between_pods.iter().map(line).collect()
 }
 
 /// Runs the virtual worker with the application's ends of the channel until it ends. `pods` says which
@@ -113,6 +134,8 @@ pub async fn run(
     let mut stopped = false;
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reports = interval(REPORT);
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let exit = loop {
         tokio::select! {
             frame = from_virtual.next() => match frame? {
@@ -129,6 +152,12 @@ pub async fn run(
                 group.peers().lend_to_all(grant(pods));
             }
             _ = seconds.tick() => group.on_second(&HashMap::new()),
+            _ = reports.tick() => {
+                let text = report(&between_pods(&shell.topology().await.pipes));
+                if !text.is_empty() {
+                    output(Frame::Stdout(text.into()));
+                }
+            }
         }
     };
     group.return_all(END).await;
@@ -164,5 +193,25 @@ fn config(horizontal: &Horizontal) -> Config {
         verifier: None,
         peer_token: None,
         peer_ca: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_from_pod_to_pod_is_a_line_each() {
+        let way = BetweenPods {
+            source_pod: "a:4400".into(),
+            target_pod: "b:4400".into(),
+            pipes: 2,
+            producers: 3,
+            bytes: 5000,
+            bytes_per_second: 40,
+        };
+        let line = "mafalda: a:4400 to b:4400: 40 bytes/s, 5000 bytes over 2 pipes, 3 streams\n";
+        assert_eq!(report(&[way.clone(), way]), line.repeat(2));
+        assert_eq!(report(&[]), "");
     }
 }

@@ -11,6 +11,7 @@
 
 mod borrower;
 mod borrowing;
+mod kept;
 mod lender;
 mod note;
 mod peers;
@@ -18,6 +19,7 @@ mod queue;
 
 pub use borrower::Borrower;
 pub use borrowing::{Borrows, keep_borrowing};
+pub use kept::Wanted;
 pub use lender::Lender;
-pub use note::Note;
+pub use note::{Note, Place};
 pub use peers::{Grant, LenderState, Peer, Peers};

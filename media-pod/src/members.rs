@@ -24,7 +24,7 @@ pub use way::Way;
 
 use crate::ListenInfos;
 use crate::clock::since_1970;
-use crate::lending::{Grant, Lender, Peers};
+use crate::lending::{Borrower, Grant, Lender, Peers};
 use crate::virtual_worker::Shell;
 use bytes::Bytes;
 use mafalda_channel::{Message, view};
@@ -53,6 +53,17 @@ pub struct Members {
     /// A pod that lent is let go of.
     returned: Notify,
     started: Instant,
+}
+
+/// How it stands with members of one pod in another.
+#[derive(Clone, Copy, Debug)]
+pub struct Lending {
+    /// Connections to pods that lend.
+    pub lenders: usize,
+    /// Members that are lent to this pod.
+    pub borrowed: usize,
+    /// Members of its own that other pods have something on.
+    pub lent: usize,
 }
 
 #[derive(Default)]
@@ -142,6 +153,18 @@ impl Members {
     /// How many other pods, and relays, have something on them.
     pub fn borrowers(&self) -> usize {
         self.users().iter().filter(|user| user.borrows()).count()
+    }
+
+    /// How it stands with members of one pod in another.
+    pub fn lending(&self) -> Lending {
+        let lent: BTreeSet<MemberId> = self.users().iter().flat_map(User::lent).collect();
+        let state = self.state();
+        let borrowed = state.members.values().filter(|member| !member.is_here());
+        Lending {
+            lenders: state.lenders.len(),
+            borrowed: borrowed.count(),
+            lent: lent.len(),
+        }
     }
 
     /// The sessions that would be well served with more members.
@@ -325,6 +348,17 @@ impl Members {
     pub fn name(&self, borrower: VirtualId, virtual_worker: VirtualId) -> bool {
         !self.state().users.contains_key(&virtual_worker)
             && self.owners().name(borrower, virtual_worker)
+    }
+
+    /// The borrower that speaks for a virtual worker.
+    pub fn borrower_of(&self, virtual_worker: VirtualId) -> Option<Arc<Borrower>> {
+        let id = self.owners().borrower_of(virtual_worker)?;
+        self.borrower(id)
+    }
+
+    /// The borrower of that id.
+    pub fn borrower(&self, id: VirtualId) -> Option<Arc<Borrower>> {
+        self.state().users.get(&id).cloned()?.borrower()
     }
 
     /// … and now no more.

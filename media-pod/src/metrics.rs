@@ -1,11 +1,14 @@
 //! What `/metrics` shows, in Prometheus' text format.
 
+use crate::members::Lending;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,6 +29,12 @@ struct KindLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabel {
     code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WayLabel {
+    source_pod: String,
+    target_pod: String,
 }
 
 /// Which way a message goes.
@@ -61,6 +70,11 @@ pub struct Metrics {
     carried: Family<KindLabel, Gauge>,
     to_worker: Carried,
     to_application: Carried,
+    crossed: Family<WayLabel, Counter>,
+    lenders: Gauge,
+    borrowers: Gauge,
+    borrowed: Gauge,
+    lent: Gauge,
     refusals: Family<CodeLabel, Counter>,
     /// Worker processes that ended without being asked to.
     pub worker_deaths: Counter,
@@ -94,6 +108,10 @@ pub struct Reading {
     pub cpu: Vec<(usize, f64)>,
     /// Things carried by kind.
     pub carried: Vec<(&'static str, u64)>,
+    /// Other pods, and relays, that have something on workers of this one.
+    pub borrowers: usize,
+    /// Members of one pod in another.
+    pub lending: Lending,
 }
 
 impl Default for Metrics {
@@ -125,6 +143,21 @@ impl Default for Metrics {
             register!("channel_messages", "Channel messages carried");
         let bytes: Family<DirectionLabel, Counter> =
             register!("channel", "Bytes of channel messages carried", Unit::Bytes);
+        let crossed: Family<WayLabel, Counter> = register!(
+            "pipe",
+            "Bytes that pipes of this pod's virtual workers sent from one pod to another",
+            Unit::Bytes
+        );
+        let lenders: Gauge = register!("lenders", "Connections to pods that lend their workers");
+        let borrowers: Gauge = register!(
+            "borrowers",
+            "Other pods, and relays, that have something on workers of this one"
+        );
+        let borrowed: Gauge = register!("borrowed_members", "Workers of other pods that are lent");
+        let lent: Gauge = register!(
+            "lent_members",
+            "Workers of this pod that others have something on"
+        );
         let refusals: Family<CodeLabel, Counter> = register!(
             "refusals",
             "Requests for a worker that were refused, by reason"
@@ -160,6 +193,11 @@ impl Default for Metrics {
             virtual_workers,
             cpu,
             carried,
+            crossed,
+            lenders,
+            borrowers,
+            borrowed,
+            lent,
             refusals,
             worker_deaths,
             resumes,
@@ -180,6 +218,17 @@ impl Metrics {
         carried.bytes.inc_by(bytes as u64);
     }
 
+    /// Counts bytes that crossed from pod to pod, by source and target.
+    pub fn count_crossed(&self, crossed: BTreeMap<(Arc<str>, Arc<str>), u64>) {
+        for ((source, target), bytes) in crossed {
+            let way = WayLabel {
+                source_pod: source.to_string(),
+                target_pod: target.to_string(),
+            };
+            self.crossed.get_or_create(&way).inc_by(bytes);
+        }
+    }
+
     /// Counts a refusal.
     pub fn count_refusal(&self, code: &str) {
         let code = code.to_owned();
@@ -194,6 +243,10 @@ impl Metrics {
                 .set(count as i64);
         }
         self.virtual_workers.set(reading.virtual_workers as i64);
+        self.lenders.set(reading.lending.lenders as i64);
+        self.borrowers.set(reading.borrowers as i64);
+        self.borrowed.set(reading.lending.borrowed as i64);
+        self.lent.set(reading.lending.lent as i64);
         self.cpu.clear();
         for (worker, share) in reading.cpu {
             self.cpu.get_or_create(&WorkerLabel { worker }).set(share);

@@ -567,8 +567,15 @@ impl Pod {
 
     /// The connection has a socket, or has not.
     pub fn set_connected(&self, id: &str, is: bool) {
-        if let Some(connection) = self.state().connections.get_mut(id) {
+        let place = self.state().connections.get_mut(id).map(|connection| {
             connection.connected = is;
+            connection.place
+        });
+        if let Some(Place::Lent(borrower)) = place {
+            let mut groups = self.groups().into_iter();
+            if let Some(borrower) = groups.find_map(|group| group.borrower(borrower)) {
+                borrower.set_attached(is);
+            }
         }
         self.changed();
     }

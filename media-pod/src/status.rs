@@ -261,6 +261,8 @@ pub fn reading(pod: &Pod) -> Reading {
             .map(|state| (state, count_state(state)))
             .to_vec(),
         virtual_workers: virtual_workers.count(),
+        borrowers: pod.members().borrowers(),
+        lending: pod.members().lending(),
         cpu: slots.iter().map(|slot| (slot.0, slot.2)).collect(),
         carried: vec![
             ("router", total(|carries| carries.routers)),

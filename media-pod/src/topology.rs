@@ -1,6 +1,7 @@
 //! What `GET /v1/topology` answers: what of whom is on which worker, and the pipes between them.
 
 use crate::pod::Pod;
+use mafalda_virtual_worker::{BetweenPods, between_pods};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -10,6 +11,8 @@ use std::collections::HashMap;
 pub struct Topology {
     members: Vec<Member>,
     virtual_workers: Vec<VirtualWorker>,
+    /// What their pipes carry from pod to pod.
+    between_pods: Vec<BetweenPods>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,6 +44,7 @@ pub async fn topology(pod: &Pod) -> Topology {
     let mut all = Topology {
         members: Vec::new(),
         virtual_workers: Vec::new(),
+        between_pods: Vec::new(),
     };
     for group in pod.groups() {
         let members = group.all();
@@ -63,5 +67,7 @@ pub async fn topology(pod: &Pod) -> Topology {
     }
     all.virtual_workers
         .sort_by_key(|virtual_worker| virtual_worker.id);
+    let pipes = all.virtual_workers.iter();
+    all.between_pods = between_pods(pipes.flat_map(|worker| &worker.topology.pipes));
     all
 }

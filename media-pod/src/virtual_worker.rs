@@ -27,6 +27,9 @@ use tokio::time::timeout;
 /// How often members are asked for figures, at most.
 const OFTEN: Duration = Duration::from_secs(1);
 
+/// How often what crosses from pod to pod is counted, though nobody asks.
+const COUNTED: Duration = Duration::from_secs(5);
+
 /// How long they may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -180,6 +183,8 @@ impl Shell {
         let actions = core.machine.on_member(member, message);
         self.act(&mut core, actions, &mut BTreeMap::new());
         if measuring && !core.machine.is_measuring() {
+            let crossed = core.machine.take_crossed();
+            self.pod.metrics().count_crossed(crossed);
             self.measured.notify_waiters();
         }
     }
@@ -286,17 +291,25 @@ impl Shell {
     /// What is where. Asks members first how much goes through the pipes, once a second at most.
     pub async fn topology(&self) -> Topology {
         let measured = self.measured.notified();
-        if self.measure() {
+        if self.measure(OFTEN) {
             // A member that does not answer has no new figures.
             let _ = timeout(PATIENCE, measured).await;
         }
         self.core().machine.topology()
     }
 
-    /// True if answers are to come.
-    fn measure(&self) -> bool {
+    /// A second has passed: what crosses from pod to pod is counted now and then.
+    pub fn count_crossed(&self) {
+        if self.core().machine.spans_pods() {
+            self.measure(COUNTED);
+        }
+    }
+
+    /// Asks members what goes through the pipes, unless they were asked `since` then. True if answers
+    /// are to come.
+    fn measure(&self, since: Duration) -> bool {
         let mut core = self.core();
-        if core.closed || core.asked.is_some_and(|asked| asked.elapsed() < OFTEN) {
+        if core.closed || core.asked.is_some_and(|asked| asked.elapsed() < since) {
             return false;
         }
         core.asked = Some(Instant::now());

@@ -66,9 +66,10 @@ export function networkNamespace(owner) {
  * @param {import('./scope.js').Owner} owner
  * @param {string} left
  * @param {string} right
- * @returns {{ left: string, right: string, cut: () => void, heal: () => void }} the IPv4
- *   address of each side. `cut` makes the router drop all that crosses, in both directions:
- *   as in a broken network, links stay up and neither end is told.
+ * @returns {{ left: string, right: string, cut: () => void, heal: () => void,
+ *   lose: (one: number) => void }} the IPv4 address of each side. `cut` makes the router drop all
+ *   that crosses, in both directions: as in a broken network, links stay up and neither end is
+ *   told. `lose` makes it drop one of so many UDP packets, by chance.
  */
 export function route(owner, left, right) {
   const router = networkNamespace(owner);
@@ -105,5 +106,18 @@ export function route(owner, left, right) {
       ...['sh', '-c', `echo ${on} > /proc/sys/net/ipv4/ip_forward`],
     ]);
   forward(1);
-  return { left: ends[0].own, right: ends[1].own, cut: () => forward(0), heal: () => forward(1) };
+  const lose = (/** @type {number} */ one) => {
+    const rules = `table ip loss { chain crossing {
+      type filter hook forward priority 0;
+      meta l4proto udp numgen random mod ${one} == 0 drop
+    } }`;
+    execFileSync('nsenter', [`--net=/var/run/netns/${router}`, 'nft', '-f', '-'], { input: rules });
+  };
+  return {
+    left: ends[0].own,
+    right: ends[1].own,
+    cut: () => forward(0),
+    heal: () => forward(1),
+    lose,
+  };
 }

@@ -41,6 +41,8 @@ export const control = process.env.MAFALDA_MODE === 'real';
  * @typedef {object} Topology
  * @property {{ member: number, worker: number, pid: number, cpu: number }[]} members
  * @property {VirtualWorker[]} virtualWorkers
+ * @property {{ sourcePod: string, targetPod: string, pipes: number, producers: number,
+ *   bytes: number, bytesPerSecond: number }[]} betweenPods
  */
 
 /**

@@ -205,6 +205,142 @@ test('a pod borrows the workers of its peers, and gives them back', async (t) =>
   });
 });
 
+/**
+ * How many connections lead to a pod, by sockets that are open or are waited for.
+ * @param {import('../lib/pod.js').Pod} pod
+ */
+async function connectionsTo(pod) {
+  const { attached, detached } = (await pod.status()).connections;
+  return attached + detached;
+}
+
+/**
+ * Waits until something new is placed on a pod.
+ * @param {import('../lib/pod.js').Pod} pod
+ * @param {import('mediasoup').types.Router} router
+ */
+async function placedOn(pod, router) {
+  const before = await carried(pod);
+  return until('something new is there', async () => {
+    const transport = await router.createDirectTransport();
+    return (await carried(pod)) > before && transport;
+  });
+}
+
+// Protects what is on a lender from those who speak of it: an operator that was restarted shows another
+// token, a drain is taken back, a line of a file comes back.
+test('a peer that is lent again, or with another token, keeps its one connection', async (t) => {
+  const args = ['--placement', 'spread'];
+  const home = await startVirtualPod(t, { args: [...args, '--pod-name', 'home'] });
+  const pod = await startVirtualPod(t, { args: [...args, '--pod-name', 'peer'] });
+  const peer = { name: 'peer', url: pod.webSocketUrl };
+  await lendTo(home, peer);
+  const worker = await createWorker(t, home);
+  /** @type {unknown[]} */
+  const died = [];
+  worker.on('died', (error) => died.push(error));
+  const router = await worker.createRouter({ mediaCodecs });
+  const call = await startCall(t, router);
+  for (const grant of [
+    { pods: [peer], token: 'another' },
+    { pods: [{ ...peer, zone: 'z1' }], token: 'another' },
+    { pods: [] },
+    { pods: [{ ...peer, zone: 'z1' }], token: 'a third' },
+    { pods: [] },
+    { pods: [peer] },
+  ]) {
+    assert.equal((await ask(home, 'PUT', '/v1/peers', grant)).status, 200);
+    if (grant.pods.length === 0) await takesNothing(pod, router);
+    else await placedOn(pod, router);
+    await call.goesOn();
+    assert.equal(await connectionsTo(pod), 1, JSON.stringify(grant));
+  }
+  assert.equal(home.logs.match(/borrowing its workers/g)?.length, 1, home.logs);
+  assert.deepEqual(died, []);
+});
+
+// Protects who pays for what goes from pod to pod: the sums are there, and the counter counts on when
+// pipes go.
+test('what crosses between pods is shown and counted', async (t) => {
+  const home = await startVirtualPod(t, {
+    args: ['--placement', 'spread', '--pod-name', 'home', '--pipe-idle', '0'],
+    workers: 2,
+  });
+  const peer = await startVirtualPod(t);
+  await lendTo(home, { name: 'peer', url: peer.webSocketUrl });
+  const worker = await createWorker(t, home);
+  const router = await worker.createRouter({ mediaCodecs });
+  const call = await startCall(t, router);
+  const consumers = [];
+  for (let i = 0; i < 3; i++) {
+    const transport = await router.createDirectTransport();
+    const { rtpCapabilities } = router;
+    consumers.push(await transport.consume({ producerId: call.producer.id, rtpCapabilities }));
+  }
+  /** @param {string} name */
+  const metric = async (name) => {
+    const lines = (await home.metrics()).split('\n').filter((line) => line.startsWith(name));
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  };
+  const between = await until('it is measured', async () => {
+    const { betweenPods } = await topologyOf(home);
+    assert.ok(betweenPods[0]?.bytes > 0);
+    return betweenPods;
+  });
+  assert.equal(between.length, 1, 'in one direction');
+  const [{ sourcePod, targetPod, pipes, producers }] = between;
+  assert.deepEqual([sourcePod, targetPod].sort(), ['home', 'peer']);
+  assert.deepEqual({ pipes, producers }, { pipes: 1, producers: 1 });
+  const way = `mafalda_pipe_bytes_total{source_pod="${sourcePod}",target_pod="${targetPod}"}`;
+  const counted = await until('it is counted', () => metric(way));
+  assert.equal(await metric('mafalda_lenders'), 1);
+  assert.equal(await metric('mafalda_borrowed_members'), 1);
+  assert.match(await peer.metrics(), /^mafalda_lent_members 1$/m);
+  await until('it goes on without being asked for', async () => (await metric(way)) > counted);
+  const atTheEnd = await metric(way);
+  for (const consumer of [...consumers, call.consumer]) consumer.close();
+  await until('the pipes are gone', async () => {
+    const { betweenPods } = await topologyOf(home);
+    return betweenPods.length === 0;
+  });
+  assert.ok((await metric(way)) >= atTheEnd);
+});
+
+// Protects lenders from a connection for each application of a pod.
+test('applications of a pod share its one connection to a peer', async (t) => {
+  const args = ['--placement', 'spread'];
+  const home = await startVirtualPod(t, { args: [...args, '--pod-name', 'home'] });
+  const peer = await startVirtualPod(t);
+  await lendTo(home, { name: 'peer', url: peer.webSocketUrl });
+  const calls = [];
+  for (let i = 0; i < 3; i++) {
+    const worker = await createWorker(t, home);
+    calls.push(await startCall(t, await worker.createRouter({ mediaCodecs })));
+  }
+  for (const call of calls) await call.goesOn();
+  assert.equal(await carried(peer), 6, 'of each call one end, and one of its pipe');
+  assert.equal(await connectionsTo(peer), 1);
+});
+
+// Protects media that leaves a cluster: nobody has to think of it.
+test('what goes from cluster to cluster is encrypted, and a lender says where it is', async (t) => {
+  const args = ['--placement', 'spread', '--pod-name', 'home', '--cluster', 'here'];
+  const home = await startVirtualPod(t, { args });
+  const there = ['--cluster', 'there', '--region', 'north', '--zone', 'z9'];
+  const peer = await startVirtualPod(t, { args: there });
+  await lendTo(home, { name: 'peer', url: peer.webSocketUrl });
+  const worker = await createWorker(t, home);
+  const call = await startCall(t, await worker.createRouter({ mediaCodecs }));
+  await call.goesOn();
+  const { virtualWorkers } = await topologyOf(home);
+  const { members, pipes } = /** @type {any} */ (virtualWorkers[0]);
+  assert.equal(members.find(({ pod }) => pod === 'peer').zone, 'z9');
+  assert.deepEqual(
+    pipes.map(({ sourcePod, targetPod, srtp }) => [sourcePod, targetPod, srtp].join()),
+    [pipes[0].sourcePod === 'home' ? 'home,peer,true' : 'peer,home,true'],
+  );
+});
+
 // Protects the choice of ways: on Kubernetes a pod cannot know by itself where it is.
 test('a pod learns where it is with its first session, and keeps it', async (t) => {
   const home = await startVirtualPod(t);

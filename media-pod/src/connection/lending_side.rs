@@ -20,6 +20,7 @@ pub fn split(
 ) -> (FromMembers, ToMembers) {
     borrower.queue().note(Note::Lends {
         listen_infos: pod.config().listen_infos.as_str().to_owned(),
+        place: Some(pod.identity().into()),
     });
     let from_members = FromMembers {
         exit: borrower.exit(),

@@ -14,6 +14,7 @@ use mafalda_channel::{
 use mafalda_link::Exit;
 use mafalda_virtual_worker::{Aliases, MemberId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -23,6 +24,8 @@ pub struct Borrower {
     group: Arc<Members>,
     queue: Queue,
     state: Mutex<State>,
+    /// Its connection has a socket.
+    attached: AtomicBool,
     exit: watch::Sender<Option<Exit>>,
 }
 
@@ -53,6 +56,7 @@ impl Borrower {
             group,
             queue: Queue::default(),
             state: Mutex::default(),
+            attached: AtomicBool::new(true),
             exit: watch::Sender::new(None),
         }
     }
@@ -76,6 +80,11 @@ impl Borrower {
         self.exit.subscribe()
     }
 
+    /// Its connection has a socket now, or waits for one.
+    pub fn set_attached(&self, attached: bool) {
+        self.attached.store(attached, Ordering::Relaxed);
+    }
+
     /// A member is there for it.
     pub fn on_member_added(&self, member: &Arc<Member>) {
         let mut state = self.state();
@@ -92,6 +101,14 @@ impl Borrower {
     /// Whether it has something on a member.
     pub fn is_in_use(&self) -> bool {
         self.state().roots.values().any(|roots| !roots.is_empty())
+    }
+
+    /// The members that it has something on.
+    pub fn in_use(&self) -> Vec<MemberId> {
+        let state = self.state();
+        let roots = state.roots.iter();
+        let used = roots.filter(|(_, roots)| !roots.is_empty());
+        used.map(|(member, _)| *member).collect()
     }
 
     /// Whether it was lent the member.
@@ -136,8 +153,12 @@ impl Borrower {
         match note {
             Note::Member(member) => self.state().current = Some(MemberId(member)),
             Note::Attach(virtual_worker) => {
-                if !self.group.name(self.id, VirtualId(virtual_worker)) {
-                    return Err(format!("somebody else is virtual worker {virtual_worker}"));
+                let virtual_worker = VirtualId(virtual_worker);
+                if !self.group.name(self.id, virtual_worker) && !self.succeeds(virtual_worker) {
+                    return Err(format!(
+                        "somebody else is virtual worker {}",
+                        virtual_worker.0
+                    ));
                 }
             }
             Note::Detach(virtual_worker) => self.group.unname(self.id, VirtualId(virtual_worker)),
@@ -153,6 +174,20 @@ impl Borrower {
             | Note::Cordoned(_) => return Err("it says what a lender says".to_owned()),
         }
         Ok(())
+    }
+
+    /// Takes a virtual worker over from a borrower without a connection: one that waited for less
+    /// long than this pod does gave up, and is back by a new one. What it had here it has no more.
+    fn succeeds(&self, virtual_worker: VirtualId) -> bool {
+        let before = self.group.borrower_of(virtual_worker);
+        match before.filter(|before| !before.attached.load(Ordering::Relaxed)) {
+            Some(before) => {
+                tracing::info!(borrower = before.id.0, by = self.id.0, "is back");
+                before.close();
+                self.group.name(self.id, virtual_worker)
+            }
+            None => false,
+        }
     }
 
     /// An id that another user has goes by another name.
@@ -332,4 +367,35 @@ fn refusal(id: u32) -> Bytes {
         error: Some("Error".to_owned()),
         reason: Some("this is not the borrower's".to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::User;
+
+    /// Protects what is placed on a lender that was cut off for longer than its borrower waits.
+    #[test]
+    fn who_is_back_after_a_loss_succeeds_itself_and_nobody_else() {
+        let group = Arc::new(Members::new(true));
+        let borrower = |id| {
+            let borrower = Arc::new(Borrower::new(VirtualId(id), group.clone()));
+            group.attach(User::Borrower(borrower.clone()));
+            borrower
+        };
+        let attach = |borrower: &Borrower| {
+            let note = serde_json::to_vec(&Note::Attach(7)).unwrap();
+            borrower.on_note(&note).is_ok()
+        };
+        let (first, second) = (borrower(1), borrower(2));
+        assert!(attach(&first));
+        assert!(!attach(&second), "another has it");
+        first.set_attached(false);
+        first.set_attached(true);
+        assert!(!attach(&second), "and still has a connection");
+        first.set_attached(false);
+        assert!(attach(&second));
+        assert!(first.exit().borrow().is_some(), "it is over");
+        assert!(!attach(&borrower(3)));
+    }
 }

@@ -1,5 +1,6 @@
 //! Keeps connections to the pods that lend.
 
+use super::kept::{Step, Wanted, due};
 use super::lender::Lender;
 use super::peers::{ConnectionState, Peer};
 use crate::members::Members;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{interval, sleep, timeout};
 
 /// The pause before a pod is tried again, at first and at most.
@@ -47,58 +48,64 @@ pub struct Borrows {
 /// more, for ever.
 pub async fn keep_borrowing(group: Arc<Members>, borrows: Borrows) {
     let mut changes = group.peers().changes();
-    let mut kept: HashMap<Peer, (Option<String>, watch::Sender<bool>)> = HashMap::new();
+    let mut kept: HashMap<String, Keeper> = HashMap::new();
+    // One that ends may have been wanted again in that moment.
+    let ended = Arc::new(Notify::new());
     loop {
         changes.mark_unchanged();
         let wanted = group.peers().wanted(&borrows.locality.pod);
-        // Dropped, a sender says that its pod is not wanted.
-        kept.retain(|peer, (token, wants)| wanted.get(peer) == Some(token) && !wants.is_closed());
-        for (peer, token) in wanted {
-            kept.entry(peer).or_insert_with_key(|peer| {
-                let wants = watch::Sender::new(true);
-                let mut borrows = borrows.clone();
-                borrows.token = token.clone().or(borrows.token);
-                let kept = keep(group.clone(), borrows, peer.clone(), wants.subscribe());
-                tokio::spawn(kept);
-                (token, wants)
+        kept.retain(|_, keeper| !keeper.0.is_closed());
+        let told = kept.iter();
+        let told = told.map(|(name, keeper)| (name.clone(), keeper.0.borrow().clone()));
+        for (name, step) in due(&told.collect(), &wanted) {
+            let wanted = match step {
+                Step::Keep(wanted) | Step::Tell(wanted) => Some(wanted),
+                Step::LetGo => None,
+            };
+            if let Some(keeper) = kept.get(&name) {
+                keeper.0.send_replace(wanted);
+                continue;
+            }
+            let keeper = watch::Sender::new(wanted);
+            let keeping = keep(group.clone(), borrows.clone(), keeper.subscribe());
+            kept.insert(name, Keeper(keeper));
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                keeping.await;
+                ended.notify_one();
             });
         }
         group.offer_all();
-        if changes.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() {
+                return;
+            },
+            () = ended.notified() => {}
         }
     }
 }
 
+/// Who keeps the connection to one pod: what it is told. Dropped, that its pod is not wanted.
+struct Keeper(watch::Sender<Option<Wanted>>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.send_replace(None);
+    }
+}
+
 /// Keeps a connection to one pod until it is not wanted any more.
-async fn keep(
-    group: Arc<Members>,
-    borrows: Borrows,
-    peer: Peer,
-    mut wanted: watch::Receiver<bool>,
-) {
+async fn keep(group: Arc<Members>, borrows: Borrows, mut told: watch::Receiver<Option<Wanted>>) {
     let mut pause = PAUSE.0;
-    let mut told = String::new();
-    let no_more = async {
-        // Nothing is sent: the sender is dropped.
-        while wanted.changed().await.is_ok() {}
-    };
-    let mut no_more = std::pin::pin!(no_more);
-    let is_wanted = Arc::new(AtomicBool::new(true));
+    let mut logged = String::new();
+    let mut name = None;
     loop {
-        let connection = borrow(&group, &borrows, &peer, &is_wanted);
-        let mut connection = std::pin::pin!(connection);
-        let result = tokio::select! {
-            result = &mut connection => result,
-            () = &mut no_more, if is_wanted.load(Ordering::Relaxed) => {
-                is_wanted.store(false, Ordering::Relaxed);
-                connection.await
-            }
+        let Some(wanted) = told.borrow_and_update().clone() else {
+            break;
         };
-        if !is_wanted.load(Ordering::Relaxed) {
-            return;
-        }
-        match result {
+        let peer = &wanted.peer;
+        name = Some(peer.name.clone());
+        match borrow(&group, &borrows, &wanted, &told).await {
             Ok(()) => pause = PAUSE.0,
             Err(error) => {
                 let state = ConnectionState {
@@ -106,21 +113,25 @@ async fn keep(
                     problem: Some(error.clone()),
                 };
                 group.peers().connection(&peer.name, state);
-                if error != told {
+                if error != logged {
                     tracing::warn!(
                         pod = peer.name,
                         url = peer.url,
                         error,
                         "no pod to borrow from"
                     );
-                    told = error;
+                    logged = error;
                 }
             }
         }
         tokio::select! {
             () = sleep(pause) => pause = (pause * 2).min(PAUSE.1),
-            () = &mut no_more => return,
+            // Another token may be a good one.
+            _ = told.changed() => pause = PAUSE.0,
         }
+    }
+    if let Some(name) = name {
+        group.peers().no_connection(&name);
     }
 }
 
@@ -128,10 +139,11 @@ async fn keep(
 async fn borrow(
     group: &Arc<Members>,
     borrows: &Borrows,
-    peer: &Peer,
-    is_wanted: &AtomicBool,
+    wanted: &Wanted,
+    told: &watch::Receiver<Option<Wanted>>,
 ) -> Result<(), String> {
-    let target = target(borrows, peer).map_err(|error| error.to_string())?;
+    let peer = &wanted.peer;
+    let target = target(borrows, wanted).map_err(|error| error.to_string())?;
     let connected = target.connect(borrows.start.clone()).await;
     let (socket, welcome, reconnect) = connected.map_err(|error| error.to_string())?;
     let lender = Arc::new(Lender::new(locality(borrows, peer), group.clone()));
@@ -166,8 +178,9 @@ async fn borrow(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => Some(result),
-        () = no_use(&lender, is_wanted, &attached) => {
-            lender.queue().end();
+        () = no_use(&lender, told, &attached) => {
+            // Wanted again in this moment, it is connected to anew.
+            lender.retire();
             timeout(END, connection).await.ok()
         }
     };
@@ -192,15 +205,15 @@ async fn borrow(
     Ok(())
 }
 
-fn target(borrows: &Borrows, peer: &Peer) -> Result<Target, ConnectError> {
-    let mut target = Target::new(&peer.url, borrows.mediasoup.clone())?;
+fn target(borrows: &Borrows, wanted: &Wanted) -> Result<Target, ConnectError> {
+    let mut target = Target::new(&wanted.peer.url, borrows.mediasoup.clone())?;
     target.url.set_path("/v1/members");
-    target.token = borrows.token.clone();
+    target.token = wanted.token.clone().or_else(|| borrows.token.clone());
     target.ca = borrows.ca.clone();
     Ok(target)
 }
 
-/// A lender is of the borrower's own cluster.
+/// Where a lender is, as far as others say: of the borrower's own cluster.
 fn locality(borrows: &Borrows, peer: &Peer) -> Locality {
     Locality {
         pod: peer.name.as_str().into(),
@@ -211,11 +224,11 @@ fn locality(borrows: &Borrows, peer: &Peer) -> Locality {
 }
 
 /// Resolves when the lender, or nobody here, has use for the connection any more.
-async fn no_use(lender: &Lender, is_wanted: &AtomicBool, attached: &AtomicBool) {
+async fn no_use(lender: &Lender, told: &watch::Receiver<Option<Wanted>>, attached: &AtomicBool) {
     let mut ticks = interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
-        let wanted = is_wanted.load(Ordering::Relaxed);
+        let wanted = told.borrow().is_some();
         // One that is not wanted and has no connection is gone: nothing there can be finished.
         let lost = !wanted && !attached.load(Ordering::Relaxed);
         if lost || (!wanted || lender.is_cordoned()) && lender.is_unused() {

@@ -15,7 +15,8 @@ const GONE: Exit = Exit::Code(50);
 
 /// The borrower's end of one connection.
 pub struct Lender {
-    locality: Locality,
+    /// The lending pod's name.
+    pod: Arc<str>,
     group: Arc<Members>,
     queue: Queue,
     state: Mutex<State>,
@@ -23,23 +24,30 @@ pub struct Lender {
 
 #[derive(Default)]
 struct State {
+    /// Where it is: as others say, then as it says itself.
+    locality: Locality,
     /// By what they are called on the connection.
     members: BTreeMap<u32, Arc<Member>>,
     /// Which of our virtual workers it knows.
     attached: HashSet<VirtualId>,
     cordoned: bool,
+    /// Its members are given back, and no others are taken.
+    retired: bool,
     /// Whose messages come.
     current: Option<Arc<Member>>,
 }
 
 impl Lender {
-    /// Its members become some of the group.
+    /// Its members become some of the group. `locality` is where it is, as far as others say.
     pub fn new(locality: Locality, group: Arc<Members>) -> Self {
         Self {
-            locality,
+            pod: locality.pod.clone(),
             group,
             queue: Queue::default(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                locality,
+                ..State::default()
+            }),
         }
     }
 
@@ -49,7 +57,7 @@ impl Lender {
 
     /// The lending pod's name.
     pub fn pod(&self) -> &str {
-        &self.locality.pod
+        &self.pod
     }
 
     /// What is for it.
@@ -113,7 +121,10 @@ impl Lender {
     pub fn on_note(self: &Arc<Self>, note: &[u8]) -> Result<(), String> {
         let note = serde_json::from_slice(note).map_err(|error| error.to_string())?;
         match note {
-            Note::Lends { listen_infos } => {
+            Note::Lends {
+                listen_infos,
+                place,
+            } => {
                 let its = ListenInfos::from_word(&listen_infos)
                     .ok_or_else(|| format!("--listen-infos {listen_infos:?} are not known here"))?;
                 let ours = self.group.agree(its);
@@ -123,6 +134,10 @@ impl Lender {
                         its.as_str(),
                         ours.as_str()
                     ));
+                }
+                if let Some(place) = place {
+                    let mut state = self.state();
+                    state.locality = place.of(&state.locality);
                 }
             }
             Note::Added { member, running } => self.add(member, running),
@@ -145,10 +160,16 @@ impl Lender {
 
     fn add(self: &Arc<Self>, number: u32, running: bool) {
         let way = Way::Lent(self.clone(), number);
-        let locality = self.locality.clone();
+        let locality = self.state().locality.clone();
         let member = Member::of_lender(next_member_id(), locality, way, running);
         let member = Arc::new(member);
-        let before = self.state().members.insert(number, member.clone());
+        let before = {
+            let mut state = self.state();
+            if state.retired {
+                return;
+            }
+            state.members.insert(number, member.clone())
+        };
         if let Some(before) = before {
             self.group.remove(&before, GONE);
         }
@@ -182,9 +203,20 @@ impl Lender {
         }
     }
 
+    /// Nobody has use for it: its members are no more, and it is told that the connection ends.
+    pub fn retire(&self) {
+        self.remove_all();
+        self.queue.end();
+    }
+
     /// The connection is over: its members are no more.
     pub fn end(&self) {
         self.queue.close();
+        self.remove_all();
+    }
+
+    fn remove_all(&self) {
+        self.state().retired = true;
         let numbers: Vec<u32> = self.state().members.keys().copied().collect();
         for number in numbers {
             self.remove(number, GONE);

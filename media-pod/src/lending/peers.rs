@@ -1,5 +1,6 @@
 //! Which pods lend to whom.
 
+use super::kept::Wanted;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// A pod that lends.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Peer {
     /// What no other pod is called.
@@ -44,7 +45,11 @@ pub struct Peers {
 #[derive(Default)]
 struct State {
     to_all: Grant,
+    /// As [`Granted::serial`].
+    to_all_serial: u64,
     to_sessions: BTreeMap<String, Granted>,
+    /// How many grants there were.
+    grants: u64,
     /// How it stands with the connection to each, by name.
     connections: HashMap<String, ConnectionState>,
 }
@@ -52,6 +57,8 @@ struct State {
 /// What a session was granted.
 struct Granted {
     grant: Grant,
+    /// The later grant has the higher.
+    serial: u64,
     /// The pods that have nothing of it, and since when, in seconds since 1970.
     unused: HashMap<String, u64>,
 }
@@ -93,7 +100,11 @@ impl Peers {
 
     /// These lend to every virtual worker.
     pub fn lend_to_all(&self, grant: Grant) {
-        self.state().to_all = grant;
+        {
+            let mut state = self.state();
+            state.to_all_serial = state.next_grant();
+            state.to_all = grant;
+        }
         self.changed();
     }
 
@@ -113,7 +124,12 @@ impl Peers {
                     Some((peer.name.clone(), since?))
                 };
                 let unused = grant.pods.iter().filter_map(since).collect();
-                let granted = Granted { grant, unused };
+                let serial = state.next_grant();
+                let granted = Granted {
+                    grant,
+                    serial,
+                    unused,
+                };
                 state.to_sessions.insert(session.to_owned(), granted);
             }
         }
@@ -182,6 +198,11 @@ impl Peers {
         self.state().connections.insert(pod.to_owned(), state);
     }
 
+    /// Nobody keeps a connection to that pod any more.
+    pub fn no_connection(&self, pod: &str) {
+        self.state().connections.remove(pod);
+    }
+
     /// All pods that lend to somebody, but for the one called `own`, and how it stands with each.
     pub fn states(&self, own: &str) -> Vec<PeerState> {
         let wanted = self.wanted(own);
@@ -194,7 +215,7 @@ impl Peers {
                 .unwrap_or_default(),
             peer,
         };
-        wanted.into_keys().map(of).collect()
+        wanted.into_values().map(|it| of(it.peer)).collect()
     }
 
     /// Why the pods that are not connected are not, in one line.
@@ -209,21 +230,34 @@ impl Peers {
         problems.join("; ")
     }
 
-    /// All pods that lend to somebody, but for the one called `own`, each with the token to show it.
-    pub fn wanted(&self, own: &str) -> BTreeMap<Peer, Option<String>> {
+    /// All pods that lend to somebody, but for the one called `own`, by name. Of what is said of one
+    /// more than once the latest counts.
+    pub fn wanted(&self, own: &str) -> BTreeMap<String, Wanted> {
         let state = self.state();
-        let to_sessions = state.to_sessions.values().map(|granted| &granted.grant);
-        let grants = to_sessions.chain([&state.to_all]);
-        let mut wanted = BTreeMap::new();
-        for grant in grants {
+        let to_sessions = state.to_sessions.values();
+        let to_sessions = to_sessions.map(|granted| (granted.serial, &granted.grant));
+        let to_all = (state.to_all_serial, &state.to_all);
+        let mut grants: Vec<_> = to_sessions.chain([to_all]).collect();
+        grants.sort_by_key(|(serial, _)| *serial);
+        let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+        for (_, grant) in grants {
             for peer in grant.pods.iter().filter(|peer| peer.name != own) {
-                let token: &mut Option<String> = wanted.entry(peer.clone()).or_default();
-                if grant.token.is_some() {
-                    token.clone_from(&grant.token);
-                }
+                let before = wanted.remove(&peer.name).and_then(|wanted| wanted.token);
+                let latest = Wanted {
+                    peer: peer.clone(),
+                    token: grant.token.clone().or(before),
+                };
+                wanted.insert(peer.name.clone(), latest);
             }
         }
         wanted
+    }
+}
+
+impl State {
+    fn next_grant(&mut self) -> u64 {
+        self.grants += 1;
+        self.grants
     }
 }
 
@@ -259,13 +293,37 @@ mod tests {
         let wanted = peers.wanted("own");
         let wanted: Vec<_> = wanted
             .iter()
-            .map(|(peer, token)| (peer.name.as_str(), token.as_deref()))
+            .map(|(name, wanted)| (name.as_str(), wanted.token.as_deref()))
             .collect();
         assert_eq!(wanted, [("a", Some("secret")), ("b", Some("secret"))]);
 
         peers.lend_to_session("stage", grant(&[], None), NOW);
         assert!(!peers.lends("b", Some("stage")));
         assert_eq!(peers.wanted("own").len(), 1);
+    }
+
+    #[test]
+    fn a_pod_is_wanted_once_and_the_latest_word_on_it_counts() {
+        let peers = Peers::default();
+        let told = |session: &str, zone: &str, token: Option<&str>| {
+            let mut grant = grant(&["a"], token);
+            zone.clone_into(&mut grant.pods[0].zone);
+            peers.lend_to_session(session, grant, NOW);
+        };
+        let wanted = || {
+            let wanted = peers.wanted("own").into_values();
+            wanted
+                .map(|wanted| (wanted.peer.zone, wanted.token))
+                .collect::<Vec<_>>()
+        };
+        let said = |zone: &str, token: &str| [(zone.to_owned(), Some(token.to_owned()))];
+        told("b", "z", Some("1"));
+        told("a", "y", Some("2"));
+        assert_eq!(wanted(), said("y", "2"));
+        told("b", "z", Some("3"));
+        assert_eq!(wanted(), said("z", "3"), "not the last by name");
+        peers.lend_to_all(grant(&["a"], None));
+        assert_eq!(wanted(), said("", "3"), "no token says nothing of it");
     }
 
     #[test]

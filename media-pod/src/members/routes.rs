@@ -88,6 +88,11 @@ impl Owners {
         *self.borrowers.entry(virtual_worker).or_insert(borrower) == borrower
     }
 
+    /// The borrower whose virtual worker that is.
+    pub fn borrower_of(&self, virtual_worker: VirtualId) -> Option<VirtualId> {
+        self.borrowers.get(&virtual_worker).copied()
+    }
+
     /// … and now no more.
     pub fn unname(&mut self, borrower: VirtualId, virtual_worker: VirtualId) {
         if self.borrowers.get(&virtual_worker) == Some(&borrower) {

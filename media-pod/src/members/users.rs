@@ -35,6 +35,14 @@ impl User {
         }
     }
 
+    /// The borrower, if it is one.
+    pub fn borrower(self) -> Option<Arc<Borrower>> {
+        match self {
+            Self::VirtualWorker(_) => None,
+            Self::Borrower(borrower) => Some(borrower),
+        }
+    }
+
     /// The session that it works for.
     pub fn session(&self) -> Option<&str> {
         match self {
@@ -48,6 +56,14 @@ impl User {
         match self {
             Self::VirtualWorker(_) => false,
             Self::Borrower(borrower) => borrower.is_in_use(),
+        }
+    }
+
+    /// The members that another pod has something on.
+    pub fn lent(&self) -> Vec<MemberId> {
+        match self {
+            Self::VirtualWorker(_) => Vec::new(),
+            Self::Borrower(borrower) => borrower.in_use(),
         }
     }
 
@@ -104,6 +120,7 @@ impl User {
             Self::VirtualWorker(shell) => {
                 shell.on_tick(now);
                 shell.give_back();
+                shell.count_crossed();
             }
             Self::Borrower(borrower) => borrower.on_second(loads),
         }

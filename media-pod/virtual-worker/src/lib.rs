@@ -59,7 +59,7 @@ pub use locality::{Distance, Locality};
 pub use placement::{Placement, UnknownPlacement, WATERMARK};
 pub use state::MemberId;
 pub use topology::{
-    MemberTopology, ObserverTopology, PipeTopology, RouterTopology, Topology, TransportKind,
-    TransportTopology,
+    BetweenPods, MemberTopology, ObserverTopology, PipeTopology, RouterTopology, Topology,
+    TransportKind, TransportTopology, between_pods,
 };
 pub use worker::{Action, VirtualWorker};

@@ -60,10 +60,10 @@ impl Locality {
         }
     }
 
-    /// Whether what goes from one to the other leaves the cluster, as far as both know theirs.
+    /// Whether what goes from one to the other leaves the cluster. One that only one of them knows is
+    /// another: what may leave it is protected as what does.
     pub(crate) fn is_other_cluster(&self, other: &Self) -> bool {
-        let known = !self.cluster.is_empty() && !other.cluster.is_empty();
-        known && self.cluster != other.cluster
+        self.cluster != other.cluster
     }
 }
 
@@ -108,9 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_that_is_not_known_is_no_other() {
+    fn a_cluster_that_only_one_knows_is_another() {
         assert!(at("p z r c").is_other_cluster(&at("p z r d")));
         assert!(!at("p z r c").is_other_cluster(&at("q y s c")));
-        assert!(!at("p z r c").is_other_cluster(&at("q y s -")));
+        assert!(at("p z r c").is_other_cluster(&at("q y s -")));
+        assert!(!at("p z r -").is_other_cluster(&at("q y s -")));
     }
 }

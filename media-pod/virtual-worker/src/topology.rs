@@ -2,6 +2,7 @@
 
 use crate::locality::text;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Where everything of one virtual worker is. All lists are sorted.
@@ -128,4 +129,87 @@ pub struct PipeTopology {
     pub bytes: Option<u64>,
     /// Sent by the source in the last second; unknown before it was measured.
     pub bytes_per_second: Option<u64>,
+}
+
+/// What crosses from one pod to another, over all pipes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BetweenPods {
+    /// The pod that media comes from.
+    #[serde(serialize_with = "text")]
+    pub source_pod: Arc<str>,
+    /// The pod that media goes to.
+    #[serde(serialize_with = "text")]
+    pub target_pod: Arc<str>,
+    /// How many pipes there are.
+    pub pipes: usize,
+    /// How many producers and data producers cross them.
+    pub producers: usize,
+    /// Sent since those pipes were made, as far as they were measured.
+    pub bytes: u64,
+    /// Sent in the last second.
+    pub bytes_per_second: u64,
+}
+
+/// The sums for each two pods, in their order. A pod that is not known is another than those that are.
+pub fn between_pods<'a>(pipes: impl IntoIterator<Item = &'a PipeTopology>) -> Vec<BetweenPods> {
+    let mut sums: BTreeMap<(&str, &str), (BetweenPods, BTreeSet<&str>)> = BTreeMap::new();
+    for pipe in pipes {
+        if pipe.source_pod == pipe.target_pod {
+            continue;
+        }
+        let way = (&*pipe.source_pod, &*pipe.target_pod);
+        let (sum, producers) = sums.entry(way).or_default();
+        sum.source_pod.clone_from(&pipe.source_pod);
+        sum.target_pod.clone_from(&pipe.target_pod);
+        sum.pipes += 1;
+        sum.bytes += pipe.bytes.unwrap_or(0);
+        sum.bytes_per_second += pipe.bytes_per_second.unwrap_or(0);
+        producers.extend(pipe.producers.iter().map(String::as_str));
+    }
+    let sums = sums.into_values().map(|(sum, producers)| BetweenPods {
+        producers: producers.len(),
+        ..sum
+    });
+    sums.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_crosses_between_pods_is_summed_by_way() {
+        let pipe = |source: &str, target: &str, producers: &[&str], bytes| PipeTopology {
+            router: "r".to_owned(),
+            source: 0,
+            target: 1,
+            source_pod: source.into(),
+            target_pod: target.into(),
+            producers: producers.iter().map(|id| (*id).to_owned()).collect(),
+            consumers: 1,
+            srtp: false,
+            rtx: false,
+            bytes,
+            bytes_per_second: bytes.map(|bytes| bytes / 10),
+        };
+        let pipes = [
+            pipe("b", "a", &["p"], Some(70)),
+            pipe("a", "b", &["p", "q"], Some(100)),
+            pipe("a", "a", &["p"], Some(1000)),
+            pipe("a", "b", &["q"], Some(20)),
+            pipe("a", "b", &["s"], None),
+        ];
+        let sum = |source: &str, target: &str, pipes, producers, bytes| BetweenPods {
+            source_pod: source.into(),
+            target_pod: target.into(),
+            pipes,
+            producers,
+            bytes,
+            bytes_per_second: bytes / 10,
+        };
+        let expected = [sum("a", "b", 3, 3, 120), sum("b", "a", 1, 1, 70)];
+        assert_eq!(between_pods(&pipes), expected);
+        assert_eq!(between_pods(&[]), []);
+    }
 }

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::fbs::request;
 use mafalda_channel::{Message, encode_notification, view};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod answers;
@@ -68,6 +70,8 @@ pub struct VirtualWorker {
     turn: usize,
     /// How many answers about pipes are to come.
     measuring: usize,
+    /// Bytes that were seen to cross from pod to pod, and of which nobody was told yet.
+    crossed: BTreeMap<(Arc<str>, Arc<str>), u64>,
     /// The application's settings, for members that come later.
     settings: Option<request::Request>,
 }
@@ -88,6 +92,7 @@ impl VirtualWorker {
             serial: 0,
             turn: 0,
             measuring: 0,
+            crossed: BTreeMap::new(),
             settings: None,
         }
     }
@@ -199,6 +204,18 @@ impl VirtualWorker {
     /// Whether answers about pipes are still to come.
     pub fn is_measuring(&self) -> bool {
         self.measuring > 0
+    }
+
+    /// Whether there are pipes from pod to pod.
+    pub fn spans_pods(&self) -> bool {
+        let mut pairs = self.state.pairs.keys();
+        pairs.any(|key| self.way_between_pods(key).is_some())
+    }
+
+    /// How many bytes crossed, by source and target pod, between the measurements before the last call
+    /// and the last ones. What a pipe carried after its last measurement is not among them.
+    pub fn take_crossed(&mut self) -> BTreeMap<(Arc<str>, Arc<str>), u64> {
+        std::mem::take(&mut self.crossed)
     }
 
     /// Where everything is, with what crossed the pipes when they were last measured.

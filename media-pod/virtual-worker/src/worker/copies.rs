@@ -3,6 +3,7 @@
 
 use super::VirtualWorker;
 use super::tree::{Feeder, feeder};
+use crate::locality::Distance;
 use crate::messages::Ask;
 use crate::recipe::{Media, Recipe, consume_data, produce_data};
 use crate::state::{
@@ -170,6 +171,7 @@ impl VirtualWorker {
         };
         let members = &self.state.members;
         let near = &members.get(&target)?.locality;
+        let origin = &members.get(&thing.member)?.locality;
         let feeds = |member, depth, children: &BTreeSet<MemberId>| {
             let lent = members.get(&member)?;
             Some(Feeder {
@@ -177,7 +179,9 @@ impl VirtualWorker {
                 depth,
                 children: children.len(),
                 distance: lent.locality.distance(near),
-                to_be_spared: lent.cordoned || self.is_hot(member),
+                with_original: lent.locality.distance(origin) <= Distance::Pod,
+                cordoned: lent.cordoned,
+                hot: self.is_hot(member),
             })
         };
         let original = feeds(thing.member, 0, &producer.children);

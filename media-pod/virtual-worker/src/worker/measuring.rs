@@ -1,6 +1,7 @@
 //! What crosses pipes, and where everything is.
 
 use super::VirtualWorker;
+use crate::locality::Distance;
 use crate::messages::Ask;
 use crate::state::{Id, Kind, MemberId, Pair, PairKey, Purpose, State, Thing, Traffic, Transport};
 use crate::topology::{
@@ -25,12 +26,28 @@ impl VirtualWorker {
 
     pub(super) fn measured(&mut self, transport: &Id, response: &Response<'_>) {
         self.measuring -= 1;
-        if let Some(key) = self.state.pair_of.get(transport)
-            && let Some(pair) = self.state.pairs.get_mut(key)
+        let Some(key) = self.state.pair_of.get(transport).cloned() else {
+            return;
+        };
+        let way = self.way_between_pods(&key);
+        if let Some(pair) = self.state.pairs.get_mut(&key)
             && let Ok(Some(traffic)) = traffic(response)
         {
-            pair.traffic = Some(traffic);
+            let before = pair.traffic.replace(traffic);
+            if let Some(way) = way {
+                let before = before.map_or(0, |before| before.bytes);
+                *self.crossed.entry(way).or_default() += traffic.bytes.saturating_sub(before);
+            }
         }
+    }
+
+    /// Source and target pod of a pipe between two.
+    pub(super) fn way_between_pods(&self, key: &PairKey) -> Option<(Arc<str>, Arc<str>)> {
+        let members = &self.state.members;
+        let source = &members.get(&key.source)?.locality;
+        let target = &members.get(&key.target)?.locality;
+        let crosses = source.distance(target) > Distance::Pod;
+        crosses.then(|| (source.pod.clone(), target.pod.clone()))
     }
 
     pub(super) fn survey(&self) -> Topology {

@@ -5,6 +5,7 @@ use crate::model::{Model, Thing};
 use crate::program::{Flavour, Step, program, steps};
 use crate::requests::{Names, request};
 use crate::seen::sort_out;
+use crate::settings::place;
 use crate::world::{Member, World};
 use crate::{cases, config};
 use mafalda_virtual_worker::{Between, Config, MemberId, PipeSettings, Placement};
@@ -231,6 +232,38 @@ fn the_topology_shows_pipes_and_what_crossed_them() {
     let transports = after.transports.iter();
     let counts = transports.map(|t| (t.member, t.producers, t.consumers));
     assert_eq!(counts.collect::<Vec<_>>(), [(0, 1, 0), (1, 0, 1)]);
+}
+
+/// A counter may not go down, or count twice, whatever becomes of the pipes.
+#[test]
+fn what_crosses_between_pods_is_told_once() {
+    let config = config_of(PipeSettings::default());
+    let mut world = World::over(&[place(0), place(0), place(1)], [config]);
+    go(&mut world, Step::CreateRouter(0));
+    (0..3).for_each(|t| go(&mut world, Step::CreateTransport(0, t)));
+    go(&mut world, Step::Produce(0, 0, false, Flavour::Media));
+    let crossed = |world: &mut World| {
+        let actions = world.tenants[0].machine.measure_pipes();
+        world.apply(0, actions);
+        world.settle();
+        let crossed = world.tenants[0].machine.take_crossed().into_iter();
+        let crossed = crossed.map(|((from, to), bytes)| (format!("{from} {to}"), bytes));
+        crossed.collect::<Vec<_>>()
+    };
+    consume(&mut world, 1);
+    assert!(!world.tenants[0].machine.spans_pods());
+    assert_eq!(crossed(&mut world), [], "within a pod");
+    consume(&mut world, 2);
+    assert!(world.tenants[0].machine.spans_pods());
+    let way = |bytes| [("home near".to_owned(), bytes)];
+    assert_eq!(crossed(&mut world), way(1000));
+    assert_eq!(crossed(&mut world), way(0), "the model sends no more");
+    // Another pipe counts from its own beginning.
+    go(&mut world, Step::CloseConsumer(2, 2, false));
+    world.rest();
+    assert_eq!(crossed(&mut world), []);
+    consume(&mut world, 2);
+    assert_eq!(crossed(&mut world), way(1000));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Members in many pods: where things go, and how streams get from pod to pod.
 
 use crate::held::assert_nothing_useless;
+use crate::model::Thing;
 use crate::program::{DIRECT, Flavour, Step};
 use crate::requests::{Names, request};
 use crate::settings::{PLACES, place};
-use crate::world::World;
+use crate::world::{Member, World};
 use crate::{cases, config};
 use bytes::Bytes;
 use mafalda_channel::encode_request;
@@ -16,6 +17,7 @@ use mafalda_virtual_worker::{
     Action, Between, Config, Locality, MemberId, PipeSettings, Placement,
 };
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -348,6 +350,33 @@ fn crossings(world: &World) -> BTreeMap<(String, Pod), usize> {
     crossings
 }
 
+/// What goes from pod to pod from elsewhere than the original's, and from no nearer than that is.
+fn detours(world: &World) -> Vec<(String, Locality, Locality)> {
+    let mut detours = Vec::new();
+    for pipe in world.tenants[0].machine.topology().pipes {
+        let at = |member: u32| &world.members[member as usize].locality;
+        let (source, target) = (at(pipe.source), at(pipe.target));
+        for producer in pipe.producers {
+            let origin = &world.members[origin_of(world, &producer)].locality;
+            let is_nearer = source.distance(target) < origin.distance(target);
+            if source != target && source != origin && !is_nearer {
+                detours.push((producer, source.clone(), target.clone()));
+            }
+        }
+    }
+    detours
+}
+
+/// The member on which a producer is the application's own.
+fn origin_of(world: &World, producer: &str) -> usize {
+    let is_original = |member: &Member| match member.model.things.get(producer) {
+        Some(Thing::Producer { transport, .. }) => !transport.starts_with("mafalda/"),
+        _ => false,
+    };
+    let at = world.members.iter().position(is_original);
+    at.expect("it is somewhere")
+}
+
 /// Pod and cluster.
 type Pod = (String, String);
 
@@ -382,12 +411,14 @@ fn ample() -> PipeSettings {
 proptest! {
     #![proptest_config(cases(256))]
 
-    /// As long as trees may be as they need: deep enough for one more pipe in each pod, and wide.
+    /// As long as trees may be as they need: deep enough for one more pipe in each pod, and wide. And
+    /// from the original's pod, unless there is a nearer one. Whoever is hot.
     #[test]
-    fn a_stream_comes_to_a_pod_once(
+    fn a_stream_comes_to_a_pod_once_and_not_by_way_of_a_third(
         places in places(2..9),
         origins in vec(0..8u8, 1..4),
         uses in vec((0..8u8, 0..4u8, any::<bool>(), vec(any::<u8>(), 0..6)), 1..60),
+        heats in vec(option::of((0..8u32, 0.0..1.0f32)), 60),
         depth in 2..9usize,
         mut config in config(),
     ) {
@@ -396,7 +427,10 @@ proptest! {
         let count = places.len() as u8;
         let mut world = room(&places, config, &origins);
         let mut users: BTreeMap<(u8, u8), Vec<u16>> = BTreeMap::new();
-        for (c, (t, p, leaves, pace)) in (0..).zip(uses) {
+        for (c, ((t, p, leaves, pace), heat)) in (0..).zip(uses.into_iter().zip(heats)) {
+            if let Some((member, cpu)) = heat {
+                world.heat(member % u32::from(count), cpu);
+            }
             let (t, p) = (t % count, p % origins.len() as u8);
             let of_both = users.entry((t, p)).or_default();
             let step = match of_both.pop() {
@@ -410,6 +444,7 @@ proptest! {
             pace.iter().for_each(|choice| { world.advance(*choice); });
             let crossings = crossings(&world);
             prop_assert!(crossings.values().all(|times| *times == 1), "{:?}", crossings);
+            prop_assert_eq!(detours(&world), []);
         }
         world.rest();
         assert_nothing_useless(&world);
@@ -420,12 +455,16 @@ proptest! {
     fn a_star_over_pods_has_as_few_ways_as_can_be(
         places in places(2..9),
         consumers in vec((0..8u8, 0..2u8), 1..40),
+        heats in vec(option::of((0..8u32, 0.0..1.0f32)), 40),
     ) {
         let count = places.len() as u8;
         let origins = [0, 3];
         let mut world = room(&places, config_of(Placement::Spread, ample()), &origins);
         let mut expected = BTreeSet::new();
-        for (c, (t, p)) in (0..).zip(consumers) {
+        for (c, ((t, p), heat)) in (0..).zip(consumers.into_iter().zip(heats)) {
+            if let Some((member, cpu)) = heat {
+                world.heat(member % u32::from(count), cpu);
+            }
             let t = t % count;
             go(&mut world, Step::Consume(t, p, c, false));
             let origin = origins[usize::from(p)] % count;
