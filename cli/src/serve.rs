@@ -60,7 +60,7 @@ pub struct Arguments {
     /// [default: --max-workers].
     #[arg(long)]
     max_workers_per_client: Option<usize>,
-    /// HTTP connections at once; workers' connections are not counted.
+    /// HTTP connections at once, listeners of /v1/events included; workers' connections are not counted.
     #[arg(long, default_value_t = 1024)]
     max_connections: usize,
     /// The largest channel message, in bytes: mediasoup's own limit is the default and the maximum.
@@ -86,7 +86,8 @@ pub struct Arguments {
     /// announced address's family, else 127.0.0.1].
     #[arg(long)]
     rtc_ip: Vec<IpAddr>,
-    /// Address or host name by which clients reach --rtc-ip, where that is another.
+    /// IP address or host name by which clients reach --rtc-ip, where that is another: one of each
+    /// family (IPv4, IPv6) at most. A host name is for IPv4 where there is any.
     #[arg(long)]
     announced_address: Vec<String>,
     /// Address by which other workers reach this pod's pipes, where that is another.

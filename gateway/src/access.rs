@@ -4,6 +4,7 @@ use crate::refusal::refusal;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use mafalda_link::RefusalBody;
+use mafalda_media_pod::auth::bearer;
 use mafalda_token::{Role, Verifier};
 
 /// What a request needs.
@@ -13,7 +14,7 @@ pub struct Needs<'a> {
     /// A token for this session, or for all; `None`: for all.
     pub session: Option<&'a str>,
     /// A token that once was a good one: its end is none of running calls, and the pod wants the
-    /// connection's secret too.
+    /// connection's secret too. What it is for counts as ever.
     pub resumes: bool,
 }
 
@@ -38,7 +39,7 @@ pub fn allow(
     let token = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
+        .and_then(bearer);
     let claims = match needs.resumes {
         false => verifier.verify(token),
         true => verifier.verify_once(token),
@@ -47,8 +48,7 @@ pub fn allow(
         tracing::info!(%error, "refused: token");
         refusal("unauthorized", "a valid token is needed (MAFALDA_TOKEN)")
     })?;
-    let of_session =
-        needs.resumes || claims.session == "*" || Some(&*claims.session) == needs.session;
+    let of_session = claims.session == "*" || Some(&*claims.session) == needs.session;
     match needs.roles.contains(&claims.role) && of_session {
         true => Ok(()),
         false => {
@@ -93,10 +93,17 @@ mod tests {
         assert_eq!(ask(Role::App, "*", 60, worker()), Ok(()));
         assert_eq!(ask(Role::Monitor, "*", 60, worker()), forbidden);
         assert_eq!(ask(Role::App, "s", 60, worker()), forbidden);
-        assert_eq!(ask(Role::App, "s", 60, resumed()), Ok(()));
+        assert_eq!(ask(Role::App, "s", 60, resumed()), forbidden);
         let s = || needs(ANYBODY, Some("s"), false);
         assert_eq!(ask(Role::Participant, "s", 60, s()), Ok(()));
         assert_eq!(ask(Role::Participant, "t", 60, s()), forbidden);
+        // Who says that it resumes is let in to its own session alone.
+        let s_resumed = || needs(APPLICATIONS, Some("s"), true);
+        for life in [60, -60] {
+            assert_eq!(ask(Role::App, "s", life, s_resumed()), Ok(()));
+            assert_eq!(ask(Role::App, "*", life, s_resumed()), Ok(()));
+            assert_eq!(ask(Role::App, "t", life, s_resumed()), forbidden);
+        }
         let old = ask(Role::App, "*", -60, worker());
         assert_eq!(old, Err("unauthorized".to_owned()));
         assert_eq!(ask(Role::App, "*", -60, resumed()), Ok(()));

@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use mafalda_link::client::{ConnectError, tls_config};
 use mafalda_link::{Refusal, RefusalBody};
-use rustix::net::sockopt;
+use mafalda_media_pod::tune;
 use serde_json::Value;
 use std::error::Error;
 use std::io;
@@ -32,8 +32,6 @@ const ANSWER: Duration = Duration::from_secs(4);
 pub const MAX_ANSWER: usize = 64 * 1024;
 /// How often the file of authorities is looked at, at most.
 const OFTEN: Duration = Duration::from_secs(10);
-/// How long a peer may leave bytes unacknowledged, in milliseconds: it is gone.
-const USER_TIMEOUT: u32 = 30_000;
 
 /// A connection's two ways.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -89,16 +87,6 @@ fn other(error: &dyn Error) -> Unreachable {
         source = error.source();
     }
     Unreachable::Other(text)
-}
-
-/// Sets a connection up for small messages, and for a peer that is gone without a word.
-pub fn tune(stream: &TcpStream) {
-    // A connection works without these too.
-    let _ = stream.set_nodelay(true);
-    let _ = sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT);
-    let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(15));
-    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5));
 }
 
 impl Dialer {

@@ -2,7 +2,7 @@
 
 use crate::access::{ANYBODY, APPLICATIONS, Needs, READERS, WRITERS, allow};
 use crate::gateway::{Gateway, LEARN};
-use crate::pass::Passage;
+use crate::pass::{Passage, wants_web_socket};
 use crate::placing;
 use crate::refusal::{self, refusal};
 use crate::route::{Route, route};
@@ -10,8 +10,8 @@ use crate::sessions::Home;
 use crate::status;
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use mafalda_link::{RefusalBody, header};
 use serde::Serialize;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ async fn decide(
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Response<Body>, RefusalBody> {
     let headers = request.headers();
-    let resumes = headers.contains_key(header::CONNECTION);
+    let resumes = headers.contains_key(header::CONNECTION) && wants_web_socket(headers);
     let needs = |roles, session| Needs {
         roles,
         session,
@@ -118,30 +118,55 @@ async fn decide(
             let passage = Passage::new(gateway, request, permit).await?;
             passage.reach_home(&home.pod).await
         }
-        Route::OfSession(name) => {
+        Route::SessionWorker(name) => {
             let needs = Needs {
                 resumes,
-                ..needs(ANYBODY, Some(&name))
+                ..needs(APPLICATIONS, Some(&name))
             };
             check(&gateway, headers, &needs)?;
             let passage = Passage::new(gateway.clone(), request, permit).await?;
-            if passage.resumes() {
+            if resumes {
                 // It may be that the session has moved, and the pod knows best.
                 let home = gateway.state().home(&name);
                 return passage.reach_its_pod(home).await;
             }
-            let home = home(&gateway, &name).await?;
-            match passage.generation() {
-                Some(asked) if asked != home.generation.0 => {
-                    gateway.metrics().count_refusal("otherGeneration");
-                    Ok(placing::other_generation(asked, &home))
-                }
-                _ => passage.reach_session(&name, home).await,
-            }
+            reach_session(&gateway, &name, passage).await
         }
-        Route::OtherMethod => Err(refusal("badRequest", "this path wants another method")),
+        Route::OfSession(name) => {
+            check(&gateway, headers, &needs(ANYBODY, Some(&name)))?;
+            let passage = Passage::new(gateway.clone(), request, permit).await?;
+            reach_session(&gateway, &name, passage).await
+        }
+        Route::OtherMethod(allowed) => Ok(other_method(&gateway, request.method(), allowed)),
         Route::Unknown => Err(refusal("notFound", "there is no such path on the gateway")),
     }
+}
+
+/// Gives a request to the home of its session, if the client means that one.
+async fn reach_session(
+    gateway: &Gateway,
+    name: &str,
+    passage: Passage,
+) -> Result<Response<Body>, RefusalBody> {
+    let home = home(gateway, name).await?;
+    match passage.generation() {
+        Some(asked) if asked != home.generation.0 => {
+            gateway.metrics().count_refusal("otherGeneration");
+            Ok(placing::other_generation(asked, &home))
+        }
+        _ => passage.reach_session(name, home).await,
+    }
+}
+
+/// The path is there, and has other methods (RFC 9110, section 15.5.6).
+fn other_method(gateway: &Gateway, method: &Method, allowed: &'static str) -> Response<Body> {
+    let message = format!("this path knows {allowed}, not {method}");
+    let error = refusal("methodNotAllowed", message);
+    gateway.metrics().count_refusal(&error.code);
+    let mut response = refusal::response(error);
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(ALLOW, allowed);
+    response
 }
 
 fn check(gateway: &Gateway, headers: &HeaderMap, needs: &Needs<'_>) -> Result<(), RefusalBody> {

@@ -8,7 +8,7 @@ use crate::http::{Body, full};
 use crate::nodes::{Address, State};
 use crate::refusal::refusal;
 use crate::sessions::Home;
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -17,14 +17,24 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use mafalda_link::{RefusalBody, header as mafalda};
 use mafalda_plan::{NoPod, PodName};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Codes of a node's refusal after which another node may take a worker.
-const TRY_NEXT: [&str; 3] = ["draining", "tooManyWorkers", "tooManyConnections"];
+/// Whether another node may have another answer than this refusal. `verified`: the gateway found the token
+/// good, so that a node that does not is yet to read a new key.
+fn is_for_the_next(status: StatusCode, code: &str, verified: bool) -> bool {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            ["draining", "tooManyWorkers", "tooManyConnections"].contains(&code)
+        }
+        StatusCode::UNAUTHORIZED => verified && code == "unauthorized",
+        _ => false,
+    }
+}
 
 /// How long a client waits for a session whose home is gone to be placed anew: a relay does not wait
 /// longer than 10 s for its answer.
@@ -89,11 +99,18 @@ impl Passage {
         let on_upgrade =
             wants_web_socket(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let bad = |what: &str| refusal("badRequest", format!("the body: {what}"));
+        let refused = |code, what: &dyn fmt::Display| refusal(code, format!("the body: {what}"));
         let body = match timeout(BODY, Limited::new(body, MAX_ANSWER).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) => return Err(bad(&format!("at most {MAX_ANSWER} bytes are possible"))),
-            Err(_) => return Err(bad(&format!("not there after {} s", BODY.as_secs()))),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let most = format!("at most {MAX_ANSWER} bytes are possible");
+                return Err(refused("tooLarge", &most));
+            }
+            Ok(Err(error)) => return Err(refused("badRequest", &error)),
+            Err(_) => {
+                let late = format!("not there after {} s", BODY.as_secs());
+                return Err(refused("timeout", &late));
+            }
         };
         Ok(Self {
             gateway,
@@ -121,11 +138,6 @@ impl Passage {
     /// The release of the application's mediasoup.
     fn mediasoup(&self) -> Option<&str> {
         self.header(mafalda::MEDIASOUP)
-    }
-
-    /// Whether an application comes back to a connection that it has.
-    pub fn resumes(&self) -> bool {
-        self.parts.headers.contains_key(mafalda::CONNECTION)
     }
 
     /// The generation of the session that the client means.
@@ -359,16 +371,19 @@ impl Passage {
         }
         let response = sent?;
         let status = response.status();
-        if !matches!(
-            status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
+        let verified = self.gateway.config().verifier.is_some();
+        let is_final = match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => false,
+            StatusCode::UNAUTHORIZED => !verified,
+            _ => true,
+        };
+        if is_final {
             return Ok(Answer::Final(response));
         }
         let (mut parts, body) = response.into_parts();
         let body = read(body).await?;
         let code = read_refusal(status, &body).code;
-        if !TRY_NEXT.contains(&code.as_str()) {
+        if !is_for_the_next(status, &code, verified) {
             return Err(Unreachable::Other(format!("it answers {status} {code}")));
         }
         clean(&mut parts.headers);
@@ -429,7 +444,7 @@ async fn carry<H>(gateway: Gateway, near: OnUpgrade, far: OnUpgrade, held: H) {
     let mut near = Counted::new(TokioIo::new(near), to_node, to_application);
     let mut far = TokioIo::new(far);
     metrics.connections.inc();
-    // Who is gone without a word is found out by TCP (`dial::tune`).
+    // Who is gone without a word is found out by TCP (`tune`).
     if let Err(error) = copy_bidirectional(&mut near, &mut far).await {
         tracing::debug!(%error, "a connection broke");
     }
@@ -444,7 +459,7 @@ pub fn unreachable(node: &PodName, error: &Unreachable) -> RefusalBody {
 }
 
 /// Whether this is a request for a WebSocket (RFC 6455, section 4.2.1).
-fn wants_web_socket(headers: &HeaderMap) -> bool {
+pub fn wants_web_socket(headers: &HeaderMap) -> bool {
     let has = |name, word: &str| {
         let values = headers.get_all(name).iter();
         let mut words = values.filter_map(|value| value.to_str().ok());
@@ -498,6 +513,28 @@ mod tests {
             )
         };
         all.iter().map(header).collect()
+    }
+
+    #[test]
+    fn the_next_node_is_asked_where_it_may_say_something_else() {
+        let (busy, many) = (
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        );
+        let unknown = StatusCode::UNAUTHORIZED;
+        for (status, code, verified, wanted) in [
+            (busy, "draining", false, true),
+            (busy, "tooManyConnections", true, true),
+            (many, "tooManyWorkers", false, true),
+            (busy, "unknown", true, false),
+            // A node that is yet to read the key that the gateway has.
+            (unknown, "unauthorized", true, true),
+            (unknown, "unauthorized", false, false),
+            (StatusCode::FORBIDDEN, "forbidden", true, false),
+        ] {
+            let is = is_for_the_next(status, code, verified);
+            assert_eq!(is, wanted, "{status} {code}");
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ fn status(code: &str) -> StatusCode {
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "forbidden" => StatusCode::FORBIDDEN,
         "notFound" | "unknownSession" | "unknownConnection" => StatusCode::NOT_FOUND,
+        "methodNotAllowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "timeout" => StatusCode::REQUEST_TIMEOUT,
+        "tooLarge" => StatusCode::PAYLOAD_TOO_LARGE,
         "versionMismatch" | "olderGeneration" | "otherGeneration" | "keptByKubernetes" => {
             StatusCode::CONFLICT
         }

@@ -1,14 +1,13 @@
 //! Accepts HTTP connections and serves them until the gateway stops.
 
 use crate::announce::announce;
-use crate::dial::tune;
 use crate::gateway::Gateway;
 use crate::http::answer;
 use crate::listen::listen;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use mafalda_media_pod::{Certificate, Shutdown};
+use mafalda_media_pod::{Certificate, Shutdown, tune};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write};

@@ -1,5 +1,7 @@
 //! The pod's settings, checked.
 
+pub(crate) mod announced;
+
 use crate::auth::Verifier;
 use crate::lending::Borrows;
 use crate::pod::Mode;
@@ -87,7 +89,7 @@ pub struct Config {
     pub max_workers: usize,
     /// Workers a client (a token's subject, else an address) may have at once.
     pub max_workers_per_client: usize,
-    /// HTTP connections at once, workers' connections not counted.
+    /// HTTP connections at once, listeners of events included; workers' connections are not counted.
     pub max_connections: usize,
     /// The largest channel message, in bytes with its prefix.
     pub max_message: usize,
@@ -212,7 +214,8 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        announced::check(&self.announced, &self.media_ips())
+            .map_err(|reason| wrong("--announced-address", reason))
     }
 
     /// Checks what the settings name on this host: TLS files and the addresses for media.
@@ -269,3 +272,6 @@ impl Config {
         ips
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

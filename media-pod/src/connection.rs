@@ -54,6 +54,8 @@ enum StartError {
     Socket(mafalda_link::BoxError),
     #[error("all worker processes of this pod are in use (--max-workers)")]
     NoProcess,
+    #[error("the session has ended here, or is at home on another pod by now")]
+    SessionEnded,
 }
 
 /// An application's wish for a worker.
@@ -109,6 +111,7 @@ async fn connect(
     let inventory = Arc::new(Mutex::new(Inventory::default()));
     let rewriter = (config.listen_infos == ListenInfos::Pod)
         .then(|| Rewriter::new(addresses(config, index), rtc_port_is_free));
+    let on_range = rewriter.as_ref().map(Rewriter::on_range);
     let translator = Arc::new(Mutex::new(Translator::new(rewriter, inventory.clone())));
     let (exited, exit) = oneshot::channel();
     let (place, pid) = (Place::Worker(index), process.pid);
@@ -120,10 +123,12 @@ async fn connect(
         slot.state = SlotState::Busy {
             connection: welcome.connection.clone(),
             inventory: inventory.clone(),
+            on_range: on_range.unwrap_or_default(),
         };
     });
     let peer = greeting.peer;
-    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
+    let registered = greeting.register(pod, welcome, place, handed_over, inventory, session);
+    let (socket, dial) = registered.await?;
     let connection = dial.id();
     tracing::info!(worker = index, pid, connection, %peer, handed_over, "worker given");
     let id = dial.id().to_owned();
@@ -235,6 +240,10 @@ async fn connect_virtual(
     reservation: &mut Reservation,
     session: Option<Arc<Attendance>>,
 ) -> Result<(), StartError> {
+    // Before it is welcome, as far as that is known by now.
+    let is_valid = session.as_ref().is_none_or(|session| session.is_valid());
+    let valid = is_valid.then_some(()).ok_or(StartError::SessionEnded);
+    greeting.or_refuse(valid).await?;
     let uses = Uses::choose(pod, &mut greeting, reservation).await?;
     let (welcome, ends) = greeting.greet(pod.config()).await?;
 
@@ -262,16 +271,23 @@ async fn connect_virtual(
     let inventory = shell.inventory();
     let place = Place::Virtual(id);
     let peer = greeting.peer;
-    let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
+    let registered = greeting.register(pod, welcome, place, handed_over, inventory, session);
+    let (socket, dial) = match registered.await {
+        Ok(both) => both,
+        Err(error) => {
+            shell.close();
+            return Err(error);
+        }
+    };
     let connection = dial.id();
     let session = session_name.as_deref().unwrap_or_default();
     tracing::info!(virtual_worker = id.0, session, own_members = !shared, connection, %peer, handed_over, "virtual worker given");
-    let stop = {
+    let close = {
         let shell = shell.clone();
         move || shell.close()
     };
-    let ended = tell_end(pod, dial.id().to_owned(), shell.exit());
-    tokio::join!(carry(pod.clone(), place, socket, dial, sides, stop), ended);
+    let ended = tell_end(pod, dial.id().to_owned(), shell.exit(), close.clone());
+    tokio::join!(carry(pod.clone(), place, socket, dial, sides, close), ended);
     Ok(())
 }
 
@@ -292,21 +308,29 @@ async fn connect_lending(
     uses.group.attach(User::Borrower(borrower.clone()));
     let place = Place::Lent(id);
     let peer = greeting.peer;
-    let (socket, dial) = greeting.register(pod, welcome, place, false, Arc::default(), None);
+    let registered = greeting.register(pod, welcome, place, false, Arc::default(), None);
+    let (socket, dial) = registered.await?;
     tracing::info!(borrower = id.0, connection = dial.id(), %peer, "workers lent");
-    let stop = {
+    let close = {
         let borrower = borrower.clone();
         move || borrower.close()
     };
-    let ended = tell_end(pod, dial.id().to_owned(), borrower.exit());
-    tokio::join!(carry(pod.clone(), place, socket, dial, sides, stop), ended);
+    let ended = tell_end(pod, dial.id().to_owned(), borrower.exit(), close.clone());
+    tokio::join!(carry(pod.clone(), place, socket, dial, sides, close), ended);
     Ok(())
 }
 
-/// The pod learns when a worker has ended, while its application is yet to hear of it.
-async fn tell_end(pod: &Pod, connection: String, mut exit: watch::Receiver<Option<Exit>>) {
+/// The pod learns when a worker has ended, while its application is yet to hear of it; one that reads
+/// nothing never does. So what it had on members is closed by then (`close`).
+async fn tell_end(
+    pod: &Pod,
+    connection: String,
+    mut exit: watch::Receiver<Option<Exit>>,
+    close: impl FnOnce(),
+) {
     // Whose exit it is lives as long as this.
     let _ = exit.wait_for(Option::is_some).await;
+    close();
     pod.worker_ended(&connection);
 }
 

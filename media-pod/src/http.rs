@@ -4,6 +4,7 @@ mod access;
 mod body;
 mod drain;
 mod events;
+mod methods;
 mod peers;
 mod sessions;
 mod upgrade;
@@ -18,8 +19,11 @@ use mafalda_link::{Refusal, RefusalBody};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::filters::path::FullPath;
+use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
@@ -28,8 +32,12 @@ const OPENAPI: &str = include_str!("../openapi.json");
 /// Roles that may read status.
 const READERS: &[Role] = &[Role::Monitor, Role::App, Role::Operator];
 
-/// Everything that the pod answers, to one client.
-pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
+/// Everything that the pod answers, to one client, whose connection has a `permit`.
+pub fn routes(
+    pod: Pod,
+    peer: SocketAddr,
+    permit: &Arc<OwnedSemaphorePermit>,
+) -> BoxedFilter<(Response,)> {
     let with_pod = {
         let pod = pod.clone();
         warp::any().map(move || pod.clone())
@@ -46,9 +54,11 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(with_pod)
         .then(topology_reply);
-    let probes = warp::get().and(livez.or(readyz).unify().or(metrics).unify());
-    let reads = warp::get().and(openapi.or(status).unify().or(topology).unify());
-    probes
+    let probes = read().and(livez.or(readyz).unify().or(metrics).unify());
+    let reads = read().and(openapi.or(status).unify().or(topology).unify());
+    other_method(pod.clone())
+        .or(probes)
+        .unify()
         .or(reads)
         .unify()
         .or(sessions::routes(pod.clone()))
@@ -57,12 +67,34 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
         .unify()
         .or(peers::routes(pod.clone()))
         .unify()
-        .or(events::route(pod.clone()))
+        .or(events::route(pod.clone(), permit))
         .unify()
-        .or(worker::routes(pod, peer))
+        .or(worker::routes(pod, peer, permit))
         .unify()
         .recover(not_found)
         .unify()
+        .boxed()
+}
+
+/// Requests that read: an answer to HEAD is one to GET without its body, which hyper leaves out.
+fn read() -> BoxedFilter<()> {
+    warp::get().or(warp::head()).unify().boxed()
+}
+
+/// Refuses methods that a path has not (RFC 9110, section 15.5.6).
+fn other_method(pod: Pod) -> BoxedFilter<(Response,)> {
+    warp::method()
+        .and(warp::path::full())
+        .and_then(move |method: Method, path: FullPath| {
+            let refused = methods::other(&method, path.as_str()).map(|allowed| {
+                let message = format!("this path knows {allowed}, not {method}");
+                let mut response = refuse(&pod, refusal("methodNotAllowed", message));
+                let allowed = HeaderValue::from_static(allowed);
+                response.headers_mut().insert(header::ALLOW, allowed);
+                response
+            });
+            async move { refused.ok_or_else(warp::reject::not_found) }
+        })
         .boxed()
 }
 
@@ -86,6 +118,9 @@ pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "forbidden" => StatusCode::FORBIDDEN,
         "unknownConnection" | "unknownSession" => StatusCode::NOT_FOUND,
+        "methodNotAllowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "timeout" => StatusCode::REQUEST_TIMEOUT,
+        "tooLarge" => StatusCode::PAYLOAD_TOO_LARGE,
         "versionMismatch" | "olderGeneration" | "otherGeneration" => StatusCode::CONFLICT,
         "tooManyWorkers" => StatusCode::TOO_MANY_REQUESTS,
         "draining" | "tooManyConnections" => StatusCode::SERVICE_UNAVAILABLE,
@@ -123,14 +158,14 @@ fn metrics(pod: Pod) -> Response {
 }
 
 fn status_reply(headers: HeaderMap, pod: Pod) -> Response {
-    match allow(&pod, &headers, READERS) {
+    match allow(&pod, &headers, READERS, None) {
         Ok(_) => json(StatusCode::OK, &status::status(&pod)),
         Err(error) => refuse(&pod, error),
     }
 }
 
 async fn topology_reply(headers: HeaderMap, pod: Pod) -> Response {
-    match allow(&pod, &headers, READERS) {
+    match allow(&pod, &headers, READERS, None) {
         Ok(_) => json(StatusCode::OK, &topology(&pod).await),
         Err(error) => refuse(&pod, error),
     }
@@ -144,7 +179,7 @@ async fn not_found(rejection: Rejection) -> Result<Response, Infallible> {
         ),
         false => refusal(
             "badRequest",
-            "this path wants another method or a WebSocket upgrade",
+            "this path wants a WebSocket upgrade (RFC 6455, version 13)",
         ),
     };
     let status = match rejection.is_not_found() {

@@ -35,6 +35,7 @@ mod status;
 mod tls;
 mod topology;
 mod translate;
+mod tune;
 mod virtual_worker;
 
 pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
@@ -43,3 +44,4 @@ pub use mafalda_virtual_worker::{Between, PipeSettings, Placement};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};
 pub use tls::Certificate;
+pub use tune::tune;

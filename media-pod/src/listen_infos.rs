@@ -38,6 +38,8 @@ use mafalda_channel::{
 };
 use refusal::Refusal;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Id of the pod's own WebRtcServer. Libraries name theirs with UUIDs.
 pub const OWN_WEBRTC_SERVER: &str = "mafalda-media-pod";
@@ -71,6 +73,8 @@ pub struct Rewriter {
     is_free: fn(&Addresses) -> bool,
     /// The worker had its port: a server that it is yet to close may still be there.
     had_port: bool,
+    /// Its port could not be had when it was needed last.
+    on_range: Arc<AtomicBool>,
     /// Whoever sends requests knows of the pod's own WebRtcServer: it is our virtual workers.
     for_members: bool,
     port: Port,
@@ -114,6 +118,7 @@ impl Rewriter {
             addresses,
             is_free,
             had_port: false,
+            on_range: Arc::default(),
             for_members: false,
             port: Port::Free,
             stranded: HashMap::new(),
@@ -127,6 +132,11 @@ impl Rewriter {
             for_members: true,
             ..self
         }
+    }
+
+    /// Whether the worker has ports of the range in place of its own; it may come later.
+    pub fn on_range(&self) -> Arc<AtomicBool> {
+        self.on_range.clone()
     }
 
     /// Takes a message of the application, with its prefix.
@@ -222,6 +232,7 @@ impl Rewriter {
     /// Whether a server may have the worker's port, of those that ask while nobody has it.
     fn takes_port(&mut self) -> bool {
         self.had_port = self.had_port || (self.is_free)(&self.addresses);
+        self.on_range.store(!self.had_port, Ordering::Relaxed);
         self.had_port
     }
 

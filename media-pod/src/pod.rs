@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
@@ -32,11 +32,15 @@ pub enum SlotState {
         connection: String,
         /// What it carries.
         inventory: Arc<Mutex<Inventory>>,
+        /// It uses ports of the range, as its own is taken.
+        on_range: Arc<AtomicBool>,
     },
     /// It is lent to virtual workers.
     Member {
         /// What it carries, pipes included.
         inventory: Arc<Mutex<Inventory>>,
+        /// It uses ports of the range, as its own is taken.
+        on_range: Arc<AtomicBool>,
     },
 }
 
@@ -186,6 +190,16 @@ impl Attendance {
     /// The session's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the session is still here: the same one, not another of its name.
+    pub fn is_valid(&self) -> bool {
+        self.is_of(&self.pod.state().sessions)
+    }
+
+    fn is_of(&self, sessions: &Sessions) -> bool {
+        let session = sessions.get(&self.name);
+        session.is_some_and(|session| session.serial == self.serial)
     }
 }
 
@@ -470,8 +484,9 @@ impl Pod {
         let limit = limit.map_or(config.max_workers_per_client, |limit| {
             limit.min(config.max_workers_per_client)
         });
-        let count = state.workers_of.entry(client.clone()).or_default();
-        if *count >= limit {
+        // Who is refused leaves no trace: the pod is unused when all counts have gone.
+        let count = state.workers_of.get(&client).copied().unwrap_or_default();
+        if count >= limit {
             return Err(refusal(
                 "tooManyWorkers",
                 format!(
@@ -480,7 +495,7 @@ impl Pod {
                 ),
             ));
         }
-        *count += 1;
+        state.workers_of.insert(client.clone(), count + 1);
         state.processes += processes;
         Ok(Reservation {
             pod: self.clone(),
@@ -538,10 +553,23 @@ impl Pod {
         }
     }
 
-    /// Lets a connection be resumed.
-    pub fn add_connection(&self, id: &str, connection: Connection) {
-        self.state().connections.insert(id.to_owned(), connection);
+    /// Lets a connection be resumed, unless its session has ended since the client was let in: who ends
+    /// a session sees either the connection, or its refusal.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`].
+    pub fn add_connection(&self, id: &str, connection: Connection) -> Result<(), SessionError> {
+        let mut state = self.state();
+        let session = connection.session.as_deref();
+        if session.is_some_and(|session| !session.is_of(&state.sessions)) {
+            // Outside of the lock: it may give a place in a session back.
+            drop(state);
+            return Err(SessionError::Unknown);
+        }
+        state.connections.insert(id.to_owned(), connection);
+        drop(state);
         self.changed();
+        Ok(())
     }
 
     /// The connection is over.
@@ -753,3 +781,6 @@ pub fn same_secret(left: &str, right: &str) -> bool {
             .fold(0, |difference, (a, b)| difference | (a ^ b))
             == 0
 }
+
+#[cfg(test)]
+mod tests;

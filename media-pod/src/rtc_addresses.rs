@@ -1,6 +1,7 @@
 //! Where the media of each worker can be received.
 
 use crate::Config;
+use crate::config::announced;
 use crate::listen_infos::{Address, Addresses};
 use std::net::{IpAddr, TcpListener, UdpSocket};
 
@@ -22,15 +23,10 @@ pub fn rtc_port_is_free(addresses: &Addresses) -> bool {
 /// The addresses of worker `index`.
 pub fn addresses(config: &Config, index: usize) -> Addresses {
     let family = |ip: &IpAddr, v6| ip.is_ipv6() == v6;
-    let listen = config.media_ips().into_iter().map(|bind| {
-        let v6 = bind.is_ipv6();
-        let announced = config
-            .announced
-            .iter()
-            .find(|address| match address.parse() {
-                Ok(ip) => family(&ip, v6),
-                Err(_) => !v6, // a host name
-            });
+    let all = config.media_ips();
+    let listen = all.iter().map(|bind| {
+        let (bind, v6) = (*bind, bind.is_ipv6());
+        let announced = announced::find(&config.announced, bind, &all);
         let pipe = config.pipe_addresses.iter().find(|ip| family(ip, v6));
         Address {
             bind,

@@ -5,6 +5,7 @@ use crate::http;
 use crate::lending::keep_borrowing;
 use crate::pod::Pod;
 use crate::tls::Certificate;
+use crate::tune::tune;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -122,8 +123,9 @@ async fn accept(pod: Pod, listener: TcpListener, mut tls: Option<Certificate>) {
             turn_away(stream);
             continue;
         };
-        let _ = stream.set_nodelay(true);
-        let routes = http::routes(pod.clone(), peer);
+        tune(&stream);
+        let permit = Arc::new(permit);
+        let routes = http::routes(pod.clone(), peer, &permit);
         match &mut tls {
             None => drop(tokio::spawn(serve(stream, routes, permit))),
             Some(tls) => {
@@ -158,7 +160,7 @@ fn turn_away(stream: TcpStream) {
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     routes: BoxedFilter<(Response,)>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Arc<OwnedSemaphorePermit>,
 ) {
     let result = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -9,6 +9,7 @@ use crate::sessions::Session;
 use mafalda_link::{MEDIASOUP_CRATE, MEDIASOUP_NPM};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -68,7 +69,8 @@ struct WorkerStatus {
     pid: Option<u32>,
     state: &'static str,
     cpu: f64,
-    rtc_port: u16,
+    /// `None`: it uses ports of the range.
+    rtc_port: Option<u16>,
     connection: Option<ConnectionStatus>,
     carries: Carries,
     restarts: u64,
@@ -105,10 +107,21 @@ fn state_word(slot: &Slot) -> &'static str {
     }
 }
 
+/// The port that is the worker's own, unless it had to do without.
+fn rtc_port(pod: &Pod, index: usize, slot: &Slot) -> Option<u16> {
+    let on_range = match &slot.state {
+        SlotState::Busy { on_range, .. } | SlotState::Member { on_range, .. } => {
+            on_range.load(Ordering::Relaxed)
+        }
+        SlotState::Starting | SlotState::Idle => false,
+    };
+    (!on_range).then(|| pod.config().rtc_port.saturating_add(index as u16))
+}
+
 /// What a worker process carries, pipes between members included.
 fn carries(slot: &Slot) -> Carries {
     match &slot.state {
-        SlotState::Busy { inventory, .. } | SlotState::Member { inventory } => count(inventory),
+        SlotState::Busy { inventory, .. } | SlotState::Member { inventory, .. } => count(inventory),
         SlotState::Starting | SlotState::Idle => Carries::default(),
     }
 }
@@ -216,7 +229,7 @@ pub fn status(pod: &Pod) -> Status {
         pid: slot.pid,
         state: state_word(slot),
         cpu: (slot.cpu * 1000.0).round() / 1000.0,
-        rtc_port: pod.config().rtc_port.saturating_add(index as u16),
+        rtc_port: rtc_port(pod, index, slot),
         connection: match &slot.state {
             SlotState::Busy { connection, .. } => real.remove(connection),
             _ => None,

@@ -175,7 +175,7 @@ impl Shell {
     /// Takes one message of a member.
     pub fn on_member(&self, member: MemberId, message: Bytes) {
         let mut core = self.core();
-        if core.closed {
+        if core.closed || self.exit.borrow().is_some() {
             return;
         }
         let measuring = core.machine.is_measuring();
@@ -401,11 +401,14 @@ impl Shell {
         let (batch, count) = core.translator.outbound(join(said))?;
         let metrics = self.pod.metrics();
         metrics.count_messages(Direction::ToApplication, count, batch.len());
-        if !self.application.send(batch) {
+        if !self.application.send(batch) && self.exit.borrow().is_none() {
             tracing::warn!(
                 virtual_worker = self.id.0,
                 "the application reads nothing: it is dropped"
             );
+            // What waits for it is of no use to anybody. What it has on members is closed by whoever
+            // waits for the end, as others' locks may be held here.
+            self.application.abandon();
             self.end(Exit::Code(1));
         }
         Ok(())
@@ -419,3 +422,6 @@ fn is_farewell(message: &Bytes) -> bool {
         Ok(Message::Notification(notification)) if notification.event == Event::WorkerClose
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,6 +205,7 @@ test("a worker's port that another program has: transports get ports of the rang
   const { first, last } = pod.rtcPortRange;
   assert.equal(transport.iceCandidates.length, 2);
   for (const { port } of transport.iceCandidates) assert.ok(port >= first && port <= last);
+  assert.equal((await pod.status()).workers[0].rtcPort, null, 'and the status says so');
   await connectClient(t, transport);
 });
 

@@ -226,7 +226,10 @@ test('versions that no node serves, paths and methods that are not there are ref
   for (const [method, path, status, code] of /** @type {[string, string, number, string][]} */ ([
     ['GET', '/nothing', 404, 'notFound'],
     ['PUT', '/v1/drain', 404, 'notFound'],
-    ['POST', '/v1/worker', 400, 'badRequest'],
+    ['POST', '/v1/worker', 405, 'methodNotAllowed'],
+    ['DELETE', '/v1/sessions/none/worker', 405, 'methodNotAllowed'],
+    ['DELETE', '/v1/sessions/none/', 404, 'unknownSession'],
+    ['PUT', '/v1/sessions/No/', 400, 'badRequest'],
     ['GET', '/v1/sessions/none', 404, 'unknownSession'],
     ['PUT', '/v1/sessions/No', 400, 'badRequest'],
   ])) {

@@ -16,6 +16,18 @@ test('a pod that cannot work does not start', async (t) => {
     [['--grace', '0'], /--grace/],
     [['--max-connections', '0'], /--max-connections: at least 1/],
     [['--max-workers-per-client', '0'], /--max-workers-per-client: at least 1/],
+    [['--announced-address', 'a b'], /--announced-address: "a b": an IPv4 or IPv6 address/],
+    [['--announced-address', ''], /--announced-address: "": /],
+    [['--announced-address', 'http://media.example'], /--announced-address: "http:/],
+    [['--announced-address', '203.0.113.7:40000'], /--announced-address: "203.0.113.7:40000": /],
+    [
+      ['--announced-address', '203.0.113.7', '--announced-address', 'media.example'],
+      /--announced-address: "media.example": "203.0.113.7" is announced for IPv4 already/,
+    ],
+    [
+      ['--rtc-ip', '127.0.0.1', '--announced-address', '2001:db8::1'],
+      /--announced-address: "2001:db8::1": no IPv6 address is bound: give an --rtc-ip/,
+    ],
     // TEST-NET-1 (RFC 5737): no host has it.
     [['--rtc-ip', '192.0.2.1'], /--rtc-ip: 192\.0\.2\.1: /],
     [['--tls-cert', '/nowhere', '--tls-key', key], /--tls-cert: \/nowhere: No such file/],

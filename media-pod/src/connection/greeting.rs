@@ -71,15 +71,18 @@ impl Greeting {
     }
 
     /// Makes the connection known to the pod. Returns its socket, and where the next ones come from.
-    pub(super) fn register(
-        self,
+    ///
+    /// # Errors
+    /// The session has ended since the application was let in; it is told.
+    pub(super) async fn register(
+        mut self,
         pod: &Pod,
         welcome: Welcome,
         place: Place,
         handed_over: bool,
         inventory: Arc<Mutex<Inventory>>,
         session: Option<Arc<Attendance>>,
-    ) -> (Box<dyn Socket>, Sockets) {
+    ) -> Result<(Box<dyn Socket>, Sockets), StartError> {
         let (sockets, receiver) = mpsc::channel(1);
         let connection = Connection {
             key: welcome.key.clone(),
@@ -87,7 +90,7 @@ impl Greeting {
             place,
             peer: self.peer.to_string(),
             application_pid: self.start.pid,
-            mediasoup: self.mediasoup,
+            mediasoup: self.mediasoup.clone(),
             connected: true,
             handed_over,
             since: SystemTime::now(),
@@ -95,8 +98,11 @@ impl Greeting {
             session,
             ended: false,
         };
-        pod.add_connection(&welcome.connection, connection);
-        (self.socket, Sockets::new(pod.clone(), welcome, receiver))
+        let added = pod.add_connection(&welcome.connection, connection);
+        self.or_refuse(added.map_err(|_| StartError::SessionEnded))
+            .await?;
+        let sockets = Sockets::new(pod.clone(), welcome, receiver);
+        Ok((self.socket, sockets))
     }
 }
 

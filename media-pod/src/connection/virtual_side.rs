@@ -128,6 +128,8 @@ impl Source for FromVirtual {
             Some(frame) = self.from_pod.recv() => Ok(Some(frame)),
             batch = self.shell.application().next() => Ok(Some(Frame::Channel(batch))),
             exit = ended(&mut self.exit) => {
+                // Also of one that was dropped.
+                self.shell.close();
                 self.shell.application().flushed().await;
                 self.told = Some(exit);
                 Ok(Some(Frame::Exit(exit)))

@@ -31,9 +31,11 @@ pub fn routes(pod: Pod) -> BoxedFilter<(Response,)> {
     let put = warp::path!("v1" / "drain")
         .and(warp::put())
         .and(warp::header::headers_cloned())
-        .and(body::read())
+        .and(body::take())
         .and(with_pod.clone())
-        .map(|headers, body, pod| reply(&pod, put(&headers, &body, &pod)));
+        .then(|headers: HeaderMap, body: Body, pod: Pod| async move {
+            reply(&pod, put(&headers, body, &pod).await)
+        });
     let delete = warp::path!("v1" / "drain")
         .and(warp::delete())
         .and(warp::header::headers_cloned())
@@ -42,9 +44,9 @@ pub fn routes(pod: Pod) -> BoxedFilter<(Response,)> {
     put.or(delete).unify().boxed()
 }
 
-fn put(headers: &HeaderMap, body: &Body, pod: &Pod) -> Result<Response, RefusalBody> {
-    allow(pod, headers, WRITERS)?;
-    let put: Put = body.parse()?;
+async fn put(headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Response, RefusalBody> {
+    allow(pod, headers, WRITERS, None)?;
+    let put: Put = body.parse().await?;
     if put
         .deadline_seconds
         .is_some_and(|seconds| seconds > LONGEST)
@@ -59,7 +61,7 @@ fn put(headers: &HeaderMap, body: &Body, pod: &Pod) -> Result<Response, RefusalB
 }
 
 fn delete(headers: &HeaderMap, pod: &Pod) -> Result<Response, RefusalBody> {
-    allow(pod, headers, WRITERS)?;
+    allow(pod, headers, WRITERS, None)?;
     let drain = pod.set_drain(Phase::Active, None);
     tracing::info!(phase = ?drain.phase, "drain");
     Ok(json(StatusCode::OK, &drain))

@@ -8,7 +8,9 @@ use crate::pod::Pod;
 use crate::status::{Status, status};
 use mafalda_link::{Packet, SinkExt, Socket, StreamExt};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -39,15 +41,20 @@ enum Event {
 }
 
 /// The route.
-pub fn route(pod: Pod) -> BoxedFilter<(Response,)> {
+pub fn route(pod: Pod, permit: &Arc<OwnedSemaphorePermit>) -> BoxedFilter<(Response,)> {
+    let permit = permit.clone();
     warp::path!("v1" / "events")
         .and(warp::get())
         .and(warp::header::headers_cloned())
         .and(upgrade())
         .map(move |headers: HeaderMap, upgrade: Upgrade| {
-            let pod = pod.clone();
-            match allow(&pod, &headers, READERS) {
-                Ok(_) => upgrade.accept(MAX, move |socket| tell(pod, socket)),
+            let (pod, permit) = (pod.clone(), permit.clone());
+            match allow(&pod, &headers, READERS, None) {
+                // Each listener costs the pod something: it counts as a connection to its end.
+                Ok(_) => upgrade.accept(MAX, move |socket| async move {
+                    tell(pod, socket).await;
+                    drop(permit);
+                }),
                 Err(error) => refuse(&pod, error),
             }
         })

@@ -2,7 +2,7 @@
 
 use super::access::allow;
 use super::body::{self, Body};
-use super::{json, reply};
+use super::{json, read, reply};
 use crate::auth::Role;
 use crate::lending::{Grant, Peer};
 use crate::pod::{Pod, refusal};
@@ -20,27 +20,29 @@ const WRITERS: &[Role] = &[Role::Operator];
 pub fn routes(pod: Pod) -> BoxedFilter<(Response,)> {
     let with_pod = warp::any().map(move || pod.clone());
     let get = warp::path!("v1" / "peers")
-        .and(warp::get())
+        .and(read())
         .and(warp::header::headers_cloned())
         .and(with_pod.clone())
         .map(|headers, pod| reply(&pod, get(&headers, &pod)));
     let put = warp::path!("v1" / "peers")
         .and(warp::put())
         .and(warp::header::headers_cloned())
-        .and(body::read())
+        .and(body::take())
         .and(with_pod)
-        .map(|headers, body, pod| reply(&pod, put(&headers, &body, &pod)));
+        .then(|headers: HeaderMap, body: Body, pod: Pod| async move {
+            reply(&pod, put(&headers, body, &pod).await)
+        });
     get.or(put).unify().boxed()
 }
 
 fn get(headers: &HeaderMap, pod: &Pod) -> Result<Response, RefusalBody> {
-    allow(pod, headers, READERS)?;
+    allow(pod, headers, READERS, None)?;
     Ok(state(pod))
 }
 
-fn put(headers: &HeaderMap, body: &Body, pod: &Pod) -> Result<Response, RefusalBody> {
-    allow(pod, headers, WRITERS)?;
-    let grant: Grant = body.parse()?;
+async fn put(headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Response, RefusalBody> {
+    allow(pod, headers, WRITERS, None)?;
+    let grant: Grant = body.parse().await?;
     check(&grant.pods)?;
     tracing::info!(pods = grant.pods.len(), "pods lend to all virtual workers");
     pod.members().peers().lend_to_all(grant);

@@ -2,7 +2,7 @@
 
 use super::access::allow;
 use super::body::{self, Body};
-use super::{json, peers, reply};
+use super::{json, peers, read, reply};
 use crate::auth::Role;
 use crate::clock::since_1970;
 use crate::lending::{Grant, Peer};
@@ -49,21 +49,25 @@ pub fn routes(pod: Pod) -> BoxedFilter<(Response,)> {
     let with_pod = warp::any().map(move || pod.clone());
     let headers = warp::header::headers_cloned;
     let all = warp::path!("v1" / "sessions")
-        .and(warp::get())
+        .and(read())
         .and(headers())
         .and(with_pod.clone())
         .map(|headers, pod| reply(&pod, get_all(&headers, &pod)));
     let get = warp::path!("v1" / "sessions" / String)
-        .and(warp::get())
+        .and(read())
         .and(headers())
         .and(with_pod.clone())
         .map(|name: String, headers, pod| reply(&pod, get(&name, &headers, &pod)));
     let put = warp::path!("v1" / "sessions" / String)
         .and(warp::put())
         .and(headers())
-        .and(body::read())
+        .and(body::take())
         .and(with_pod.clone())
-        .map(|name: String, headers, body, pod| reply(&pod, put(&name, &headers, body, &pod)));
+        .then(
+            |name: String, headers: HeaderMap, body: Body, pod: Pod| async move {
+                reply(&pod, put(&name, &headers, body, &pod).await)
+            },
+        );
     let delete = warp::path!("v1" / "sessions" / String)
         .and(warp::delete())
         .and(headers())
@@ -95,21 +99,26 @@ pub fn session_refusal(error: &SessionError) -> RefusalBody {
 }
 
 fn get_all(headers: &HeaderMap, pod: &Pod) -> Result<Response, RefusalBody> {
-    allow(pod, headers, READERS)?;
+    allow(pod, headers, READERS, None)?;
     let sessions = status::sessions(pod);
     Ok(json(StatusCode::OK, &All { sessions }))
 }
 
 fn get(name: &str, headers: &HeaderMap, pod: &Pod) -> Result<Response, RefusalBody> {
-    allow(pod, headers, READERS)?;
+    allow(pod, headers, READERS, Some(name))?;
     let session = status::session(pod, name);
     let session = session.ok_or_else(|| session_refusal(&SessionError::Unknown))?;
     Ok(json(StatusCode::OK, &session))
 }
 
-fn put(name: &str, headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Response, RefusalBody> {
-    allow(pod, headers, WRITERS)?;
-    let put: Put = body.parse()?;
+async fn put(
+    name: &str,
+    headers: &HeaderMap,
+    body: Body,
+    pod: &Pod,
+) -> Result<Response, RefusalBody> {
+    allow(pod, headers, WRITERS, Some(name))?;
+    let put: Put = body.parse().await?;
     if let Some(pods) = &put.pods {
         peers::check(pods)?;
     }
@@ -149,7 +158,7 @@ fn delete(
     query: &str,
     pod: &Pod,
 ) -> Result<Response, RefusalBody> {
-    allow(pod, headers, WRITERS)?;
+    allow(pod, headers, WRITERS, Some(name))?;
     let which: Which = serde_urlencoded::from_str(query)
         .map_err(|error| refusal("badRequest", format!("the query: {error}")))?;
     pod.delete_session(name, which.generation)

@@ -16,6 +16,7 @@ use mafalda_link::{
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -63,7 +64,15 @@ struct Wish {
 }
 
 /// The routes, for one client.
-pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
+///
+/// A socket counts as a connection (`permit`) until its client has said hello: from then on workers are
+/// counted.
+pub fn routes(
+    pod: Pod,
+    peer: SocketAddr,
+    permit: &Arc<OwnedSemaphorePermit>,
+) -> BoxedFilter<(Response,)> {
+    let permit = permit.clone();
     let default = pod.config().mode;
     let real = warp::path!("real").map(|| Mode::Real);
     let virtual_worker = warp::path!("virtual").map(|| Mode::Virtual);
@@ -91,7 +100,7 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(upgrade())
         .map(move |wish, headers: HeaderMap, upgrade: Upgrade| {
-            let pod = pod.clone();
+            let (pod, permit) = (pod.clone(), permit.clone());
             let admission = match admit(&pod, &headers, peer, wish) {
                 Ok(admission) => admission,
                 Err(error) => {
@@ -100,7 +109,9 @@ pub fn routes(pod: Pod, peer: SocketAddr) -> BoxedFilter<(Response,)> {
                 }
             };
             let max = pod.config().max_message.max(MAX_HELLO);
-            upgrade.accept(max, move |socket| attend(pod, peer, socket, admission))
+            upgrade.accept(max, move |socket| {
+                attend(pod, peer, socket, admission, permit)
+            })
         })
         .boxed()
 }
@@ -118,10 +129,10 @@ fn admit(
         Kind::Members => BORROWERS,
     };
     let claims = match resumed {
-        None => allow(pod, headers, roles)?,
+        None => allow(pod, headers, roles, wish.session.as_deref())?,
         // Its secret is still to be shown. An end of the token is none of running calls.
         Some(_) => {
-            allow_again(pod, headers, roles)?;
+            allow_again(pod, headers, roles, wish.session.as_deref())?;
             None
         }
     };
@@ -154,13 +165,6 @@ fn admit(
         return Ok(Admission::Resume {
             connection: connection.to_owned(),
         });
-    }
-    // A token for one session gives nothing else.
-    if let Some(claims) = &claims
-        && claims.session != "*"
-        && wish.session.as_ref() != Some(&claims.session)
-    {
-        return Err(refusal("forbidden", "this token does not allow that"));
     }
     let session = match &wish.session {
         None => None,
@@ -195,8 +199,16 @@ fn unknown_connection() -> RefusalBody {
 }
 
 /// Takes the client's hello and gives it what it was admitted to.
-async fn attend(pod: Pod, peer: SocketAddr, mut socket: Box<dyn Socket>, admission: Admission) {
-    let problem = match (hello(&mut socket).await, admission) {
+async fn attend(
+    pod: Pod,
+    peer: SocketAddr,
+    mut socket: Box<dyn Socket>,
+    admission: Admission,
+    permit: Arc<OwnedSemaphorePermit>,
+) {
+    let said = hello(&mut socket).await;
+    drop(permit);
+    let problem = match (said, admission) {
         (
             Ok(Hello::Start(start)),
             Admission::New {

@@ -175,6 +175,13 @@ fn servers_get_ports_of_the_range_where_the_workers_port_is_taken() {
     ];
     assert_eq!(lines(own), expected);
     assert_eq!(lines(applications), expected);
+    // Whoever reads the pod's status learns of it.
+    for (rewriter, wanted) in [(&mut taken(), true), (&mut rewriter(&[v4()]), false)] {
+        let on_range = rewriter.on_range();
+        assert!(!on_range.load(std::sync::atomic::Ordering::Relaxed));
+        rewritten(rewriter, &webrtc(1, vec![wrote(Udp, V4)]));
+        assert_eq!(on_range.load(std::sync::atomic::Ordering::Relaxed), wanted);
+    }
 }
 
 #[test]

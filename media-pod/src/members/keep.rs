@@ -15,6 +15,7 @@ use mafalda_link::{Exit, Frame};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
@@ -69,6 +70,7 @@ pub async fn keep(pod: &Pod, group: &Arc<Members>, kept: Kept, stop: impl Future
                 pod.with_slot(kept.slot, |slot| {
                     slot.state = SlotState::Member {
                         inventory: member.inventory(),
+                        on_range: process.on_range.clone(),
                     };
                     slot.pid = Some(process.pid);
                 });
@@ -121,6 +123,8 @@ pub async fn keep(pod: &Pod, group: &Arc<Members>, kept: Kept, stop: impl Future
 struct Running {
     pid: u32,
     child: Child,
+    /// It uses ports of the range, as its own is taken.
+    on_range: Arc<AtomicBool>,
     /// Where its messages go.
     outbox: Outbox,
     /// Told when all its messages were handed on.
@@ -142,6 +146,7 @@ fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member
         let addresses = addresses(config, kept.slot);
         Rewriter::new(addresses, rtc_port_is_free).for_members()
     });
+    let on_range = rewriter.as_ref().map(Rewriter::on_range);
     let translator = Translator::new(rewriter, Arc::default());
     let outbox = Outbox::new(process.requests.into_std()?)?;
     let member = Arc::new(Member::of_process(
@@ -179,6 +184,7 @@ fn start(pod: &Pod, group: &Arc<Members>, kept: &Kept) -> io::Result<(Arc<Member
     let process = Running {
         pid,
         child: process.child,
+        on_range: on_range.unwrap_or_default(),
         outbox,
         silent: is_silent,
         output,

@@ -55,6 +55,14 @@ impl Application {
         true
     }
 
+    /// Lets go of what waits, and takes nothing any more.
+    pub fn abandon(&self) {
+        match self {
+            Self::Frames(queue) => queue.abandon(),
+            Self::Local(outbox) => outbox.close(),
+        }
+    }
+
     /// The next messages for a frame; pending for ever where they do not go by frames.
     pub async fn next(&self) -> Bytes {
         match self {
@@ -72,7 +80,7 @@ impl Application {
 
     fn backlog(&self) -> usize {
         match self {
-            Self::Frames(queue) => queue.queue().1,
+            Self::Frames(queue) => queue.queue().bytes,
             Self::Local(outbox) => outbox.backlog(),
         }
     }
@@ -81,38 +89,57 @@ impl Application {
 /// Messages that wait for a connection to take them.
 #[derive(Default)]
 pub struct FrameQueue {
-    /// Batches of whole messages, and their bytes together.
-    queue: Mutex<(VecDeque<Bytes>, usize)>,
+    queue: Mutex<Queue>,
     more: Notify,
 }
 
+#[derive(Default)]
+struct Queue {
+    /// Whole messages each.
+    batches: VecDeque<Bytes>,
+    /// Of all batches.
+    bytes: usize,
+    /// Nothing is taken any more.
+    abandoned: bool,
+}
+
 impl FrameQueue {
-    fn queue(&self) -> MutexGuard<'_, (VecDeque<Bytes>, usize)> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, batch: Bytes) {
         let mut queue = self.queue();
-        queue.1 += batch.len();
-        queue.0.push_back(batch);
+        if queue.abandoned {
+            return;
+        }
+        queue.bytes += batch.len();
+        queue.batches.push_back(batch);
         self.more.notify_one();
+    }
+
+    fn abandon(&self) {
+        *self.queue() = Queue {
+            abandoned: true,
+            ..Queue::default()
+        };
     }
 
     /// What waits, as far as it fits into one frame.
     fn pop(&self) -> Option<Bytes> {
         let mut queue = self.queue();
-        let first = queue.0.pop_front()?;
-        queue.1 -= first.len();
-        if queue.0.is_empty() {
+        let first = queue.batches.pop_front()?;
+        queue.bytes -= first.len();
+        if queue.batches.is_empty() {
             return Some(first);
         }
         let mut joined = BytesMut::from(first);
-        while let Some(next) = queue.0.front()
+        while let Some(next) = queue.batches.front()
             && joined.len() + next.len() <= BATCH
         {
             joined.extend_from_slice(next);
-            queue.1 -= next.len();
-            queue.0.pop_front();
+            queue.bytes -= next.len();
+            queue.batches.pop_front();
         }
         Some(joined.freeze())
     }
@@ -188,7 +215,13 @@ mod tests {
     fn one_that_reads_nothing_must_go() {
         let queue = FrameQueue::default();
         queue.push(vec![0; STUCK + 1].into());
-        assert!(!Application::Frames(queue).send(event(Event::ConsumerScore)));
+        let application = Application::Frames(queue);
+        assert!(!application.send(event(Event::ConsumerScore)));
+        // Protects the pod's memory from those that stay and read nothing.
+        application.abandon();
+        assert_eq!(application.backlog(), 0);
+        assert!(application.send(event(Event::ConsumerScore)));
+        assert_eq!(application.backlog(), 0);
     }
 
     #[tokio::test]
