@@ -9,7 +9,7 @@ use crate::virtual_worker::Shell;
 use crate::{Config, Identity, ListenInfos};
 use mafalda_channel::MAX_MESSAGE;
 use mafalda_link::{Exit, Frame, Source, Start};
-use mafalda_virtual_worker::{Locality, PipeSettings, Placement, WATERMARK};
+use mafalda_virtual_worker::{Locality, PipeSettings, Placement};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -39,6 +39,8 @@ pub struct Horizontal {
     pub ca: Option<PathBuf>,
     /// How members are chosen.
     pub placement: Placement,
+    /// The share of a core above which nothing new is placed on a member while another has room.
+    pub watermark: f32,
     /// How members are connected with each other.
     pub pipes: PipeSettings,
 }
@@ -154,7 +156,7 @@ fn config(horizontal: &Horizontal) -> Config {
         listen_infos: ListenInfos::Pod,
         mode: Mode::Virtual,
         placement: horizontal.placement,
-        watermark: WATERMARK,
+        watermark: horizontal.watermark,
         pipes: horizontal.pipes.clone(),
         rtc_ips: Vec::new(),
         announced: Vec::new(),
