@@ -90,8 +90,8 @@ pub struct Arguments {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct SourceArguments {
-    /// A media pod, as ws://host:port or wss://host:port; may be given many times.
-    #[arg(long, value_parser = Address::parse)]
+    /// Media pods, each as ws://host:port or wss://host:port; may be given many times.
+    #[arg(long, value_name = "URL", num_args = 1.., value_parser = Address::parse)]
     node: Vec<Address>,
     /// A file with one such URL a line, looked at once a second.
     #[arg(long)]
@@ -243,4 +243,42 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     };
     mafalda_gateway::run(gateway, listener, source, shutdown).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn nodes(arguments: &str) -> Result<Vec<String>, clap::Error> {
+        let words = ["cluster"].into_iter().chain(arguments.split_whitespace());
+        let nodes = Program::try_parse_from(words)?.arguments.source.node;
+        Ok(nodes.iter().map(Address::to_string).collect())
+    }
+
+    #[test]
+    fn nodes_follow_one_flag_or_each_its_own() {
+        for arguments in [
+            "--node ws://a:1 ws://b:1 wss://c:1",
+            "--node ws://a:1 --node ws://b:1 --node wss://c:1",
+            "--node ws://a:1 ws://b:1 --placement spread --node wss://c:1",
+        ] {
+            let expected = ["ws://a:1", "ws://b:1", "wss://c:1"];
+            assert_eq!(nodes(arguments).unwrap(), expected, "{arguments}");
+        }
+        for wrong in [
+            "",
+            "--node",
+            "--node ws://a:1 b",
+            "--node ws://a:1 --nodes-file f",
+        ] {
+            assert!(nodes(wrong).is_err(), "{wrong}");
+        }
+    }
 }

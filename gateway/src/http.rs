@@ -128,6 +128,12 @@ async fn decide(
             if resumes {
                 // It may be that the session has moved, and the pod knows best.
                 let home = gateway.state().home(&name);
+                if let Some(home) = &home
+                    && let Some(was) = passage.left_behind(home)
+                {
+                    gateway.metrics().count_refusal("otherGeneration");
+                    return Ok(placing::other_generation(was, home));
+                }
                 return passage.reach_its_pod(home).await;
             }
             reach_session(&gateway, &name, passage).await

@@ -145,6 +145,12 @@ impl Passage {
         self.header(mafalda::GENERATION)?.parse().ok()
     }
 
+    /// The generation that a client means who resumes on another node than its session's home, if that is an
+    /// older one than the home's: what it had is over, whether its node is gone or yet to learn of it.
+    pub fn left_behind(&self, home: &Home) -> Option<u64> {
+        left_behind(self.generation(), self.header(mafalda::POD), home)
+    }
+
     /// Gives it to the best node that takes it.
     pub async fn reach_any(self) -> Result<Response<Body>, RefusalBody> {
         let (node, answer, placed) = self.try_all().await?;
@@ -452,6 +458,14 @@ async fn carry<H>(gateway: Gateway, near: OnUpgrade, far: OnUpgrade, held: H) {
     drop(held);
 }
 
+/// See [`Passage::left_behind`]: `asked` is the client's generation and `node` the one it was told of.
+fn left_behind(asked: Option<u64>, node: Option<&str>, home: &Home) -> Option<u64> {
+    let was = asked.filter(|asked| *asked < home.generation.0)?;
+    // A generation may go up where the session is.
+    node.is_some_and(|node| node != home.pod.as_str())
+        .then_some(was)
+}
+
 /// A node that should answer and does not. A client that resumes tries again.
 pub fn unreachable(node: &PodName, error: &Unreachable) -> RefusalBody {
     tracing::info!(%node, %error, "not reached");
@@ -513,6 +527,30 @@ mod tests {
             )
         };
         all.iter().map(header).collect()
+    }
+
+    /// Protects calls whose session was only raised, and tells those whose session is elsewhere.
+    #[test]
+    fn who_is_left_behind_is_of_an_older_generation_on_another_node() {
+        let home = Home {
+            pod: "n2".into(),
+            generation: mafalda_plan::Generation(4),
+        };
+        for (asked, node, expected) in [
+            (Some(3), Some("n1"), Some(3)),
+            (Some(3), Some("n2"), None),
+            (Some(4), Some("n1"), None),
+            // This gateway has yet to learn of it.
+            (Some(5), Some("n1"), None),
+            (Some(3), None, None),
+            (None, Some("n1"), None),
+        ] {
+            assert_eq!(
+                left_behind(asked, node, &home),
+                expected,
+                "{asked:?} {node:?}"
+            );
+        }
     }
 
     #[test]

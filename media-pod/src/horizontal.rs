@@ -9,9 +9,7 @@ use crate::virtual_worker::Shell;
 use crate::{Config, Identity, ListenInfos};
 use mafalda_channel::MAX_MESSAGE;
 use mafalda_link::{Exit, Frame, Source, Start};
-use mafalda_virtual_worker::{
-    BetweenPods, Locality, PipeSettings, Placement, WATERMARK, between_pods,
-};
+use mafalda_virtual_worker::{BetweenPods, Locality, PipeSettings, Placement, between_pods};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +42,8 @@ pub struct Horizontal {
     pub ca: Option<PathBuf>,
     /// How members are chosen.
     pub placement: Placement,
+    /// The share of a core above which nothing new is placed on a member while another has room.
+    pub watermark: f32,
     /// How members are connected with each other.
     pub pipes: PipeSettings,
 }
@@ -183,7 +183,7 @@ fn config(horizontal: &Horizontal) -> Config {
         listen_infos: ListenInfos::Pod,
         mode: Mode::Virtual,
         placement: horizontal.placement,
-        watermark: WATERMARK,
+        watermark: horizontal.watermark,
         pipes: horizontal.pipes.clone(),
         rtc_ips: Vec::new(),
         announced: Vec::new(),

@@ -60,6 +60,18 @@ export async function relayIn(owner, netns) {
 }
 
 /**
+ * A relay whose words for people are kept in a file, as a `workerBin`.
+ * @param {import('./scope.js').Owner} owner
+ */
+export async function relayWithLog(owner) {
+  const directory = await temporaryDirectory(owner);
+  const [workerBin, log] = [path.join(directory, 'relay'), path.join(directory, 'relay.log')];
+  const script = `#!/bin/sh\nexec ${program('mafalda-worker')} "$@" 2>>'${log}'\n`;
+  await writeFile(workerBin, script, { mode: 0o755 });
+  return { workerBin, log };
+}
+
+/**
  * @template T
  * @param {NodeJS.ProcessEnv} variables
  * @param {() => T} action  runs with them, as far as it is synchronous

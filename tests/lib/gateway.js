@@ -11,6 +11,7 @@ import { until } from './until.js';
  * @property {string} [listen]  "127.0.0.1:0" unless told; the port is found out
  * @property {string} [token]  lets this test read its status
  * @property {boolean} [wait]  whether it must be ready; true unless told
+ * @property {string[]} [prefix]  what its command begins with (lib/names.js)
  */
 
 /** A gateway, as a test sees it. */
@@ -99,16 +100,18 @@ export class Gateway {
 /**
  * Starts a gateway and waits until all nodes that it was given answer. It ends with `owner`.
  * @param {import('./scope.js').Owner} owner
- * @param {import('./pod.js').Pod[]} pods  `--node` for each; with none `args` say where nodes come from
+ * @param {import('./pod.js').Pod[]} pods  what `--node` names; with none `args` say where nodes come from
  * @param {GatewayOptions} [options]
  */
 export async function startGateway(owner, pods, options = {}) {
-  const { args = [], listen = '127.0.0.1:0', token, wait = true } = options;
+  const { args = [], listen = '127.0.0.1:0', token, wait = true, prefix = [] } = options;
+  const [command, ...before] = [...prefix, program('mafalda')];
   const running = new Program(
-    program('mafalda'),
+    command,
     [
+      ...before,
       ...['cluster', '--listen', listen],
-      ...pods.flatMap((pod) => ['--node', pod.webSocketUrl]),
+      ...(pods.length > 0 ? ['--node', ...pods.map((pod) => pod.webSocketUrl)] : []),
       ...args,
     ],
     // A token of whoever runs the tests is none of the gateway's.

@@ -1,13 +1,14 @@
 // Sessions behind a gateway without Kubernetes: where they are placed, found, and moved to.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import test from 'node:test';
 import WebSocket from 'ws';
-import { asFromAnotherHost, createWorker, mediasoup } from '../lib/application.js';
+import { asFromAnotherHost, createWorker, mediasoup, relayWithLog } from '../lib/application.js';
 import { nameOf, podOf, startCluster, startGateway } from '../lib/gateway.js';
 import { startVirtualPod } from '../lib/pod.js';
 import { mediaCodecs } from '../lib/rtp.js';
 import { startTraffic } from '../lib/traffic.js';
-import { until } from '../lib/until.js';
+import { event, until } from '../lib/until.js';
 
 const path = '/v1/sessions/call';
 
@@ -86,7 +87,12 @@ test('two gateways that are asked at the same time agree on one home', async (t)
 test('a session moves when its home dies, clients are told by generation, and the old home yields', async (t) => {
   const { pods, gateway } = await startCluster(t, 2);
   await gateway.ask('PUT', path);
-  const worker = await createWorker(t, gateway.webSocketUrl + path, {}, { env: asFromAnotherHost });
+  const { workerBin, log } = await relayWithLog(t);
+  const url = gateway.webSocketUrl + path;
+  const worker = await createWorker(t, url, { workerBin }, { env: asFromAnotherHost });
+  // Sooner than the grace time of 30 s, in which the home might come back.
+  const died = event(worker, 'died', { within: 25_000 });
+  died.catch(() => {});
   const home = await podOf(pods, worker);
   const [next] = pods.filter((pod) => pod !== home);
   // The home stops answering and is not dead.
@@ -105,11 +111,14 @@ test('a session moves when its home dies, clients are told by generation, and th
   assert.equal(told.headers['mafalda-pod'], nameOf(next));
   const here = await createWorker(t, gateway.webSocketUrl + path);
   await podOf([next], here);
-  const died = new Promise((resolve) => worker.once('died', resolve));
+  // Its relay has heard nothing for 6 s, comes back, and is told.
+  await died;
+  assert.match(
+    await readFile(log, 'utf8'),
+    new RegExp(`in generation 2 on ${nameOf(next)} now, and this worker was of generation 1`),
+  );
   home.kill('SIGCONT');
   await until('it yields', async () => (await homes(pods)).join() === `2 at ${nameOf(next)}`);
-  // What ran on the old home ends there.
-  await died;
   await here.createRouter();
 });
 

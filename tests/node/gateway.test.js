@@ -53,7 +53,10 @@ test('workers are packed on one node, or spread over all', async (t) => {
   const { pods, gateway } = await startCluster(t, 3);
   const packed = await placed(t, gateway, pods, 3);
   assert.equal(new Set(packed).size, 1, packed.join(' '));
-  const spreading = await startGateway(t, pods, { args: ['--placement', 'spread'] });
+  // A flag for each node is as good as one for all.
+  const flags = pods.flatMap((pod) => ['--node', pod.webSocketUrl]);
+  const spreading = await startGateway(t, [], { args: [...flags, '--placement', 'spread'] });
+  await spreading.statesAre(Object.fromEntries(pods.map((pod) => [nameOf(pod), 'ready'])));
   const spread = await placed(t, spreading, pods, 3);
   assert.equal(new Set(spread).size, 3, spread.join(' '));
   const { body } = await gateway.ask('GET', '/v1/status');

@@ -124,6 +124,19 @@ test('a wrong token: create_worker fails, and standard error says why', async (t
   assert.equal(await ended(rust), 0, rust.output);
 });
 
+// Protects who takes the relay's setting for a program that has no relay.
+test('several pods: create_worker fails, and standard error says what is possible', async (t) => {
+  const pod = await startPod(t);
+  for (const urls of [`${pod.webSocketUrl},ws://127.0.0.1:1`, 'ws://a:1 ws://b:1/v1/worker']) {
+    const rust = application(t, { webSocketUrl: urls }, MANY);
+    assert.equal(await ended(rust), 1);
+    assert.match(
+      rust.stderr,
+      /^mafalda-remote: MAFALDA_URL names several pods, .*ws:\/\/host:port/m,
+    );
+  }
+});
+
 test('no pod there: create_worker fails', async (t) => {
   const rust = application(t, { webSocketUrl: 'ws://127.0.0.1:1' }, MANY);
   assert.equal(await ended(rust), 1);

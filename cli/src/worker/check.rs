@@ -1,10 +1,14 @@
 //! `mafalda-worker --check`: what is wrong with the settings, for people.
 
-use mafalda_link::client::{ConnectError, Target};
+use super::pods::Pods;
+use super::settings::settings;
+use mafalda_link::client::{ConnectError, Target, url_from_env};
 use mafalda_link::{MEDIASOUP_NPM, Packet, SinkExt, Start};
+use mafalda_media_pod::Peer;
 use std::time::Instant;
 
-/// Opens a connection as an application would, prints how that went and closes it.
+/// Opens a connection as an application would, to each pod if it names several; prints how that went and
+/// closes it.
 pub fn run() {
     let version = std::env::var("MEDIASOUP_VERSION").unwrap_or_else(|_| MEDIASOUP_NPM.to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -14,14 +18,53 @@ pub fn run() {
         Ok(runtime) => runtime.block_on(check(version)),
         Err(error) => Err(ConnectError::Setting(error.to_string())),
     };
-    if let Err(error) = result {
+    let well = result.unwrap_or_else(|error| {
         eprintln!("mafalda-worker: {error}");
+        false
+    });
+    if !well {
         std::process::exit(super::EXIT_NO_POD);
     }
 }
 
-async fn check(version: String) -> Result<(), ConnectError> {
-    let target = Target::from_env(version)?;
+/// Whether all is well.
+async fn check(version: String) -> Result<bool, ConnectError> {
+    let text = url_from_env()?;
+    match Pods::default()
+        .first(&text, &version, super::said())
+        .await?
+    {
+        Some(pods) => check_pods(&pods, &version).await,
+        None => {
+            println!(
+                "{}",
+                ask(&Target::from_env(version)?, "gives a worker").await?
+            );
+            Ok(true)
+        }
+    }
+}
+
+async fn check_pods(pods: &[Peer], version: &str) -> Result<bool, ConnectError> {
+    let setting = |error: &dyn std::error::Error| ConnectError::Setting(error.to_string());
+    settings(&|variable| std::env::var(variable).ok()).map_err(|error| setting(&error))?;
+    let mut well = true;
+    for pod in pods {
+        let mut target = Target::from_env_of(&pod.url, version.to_owned())?;
+        target.url.set_path("/v1/members");
+        match ask(&target, "lends workers").await {
+            Ok(answer) => println!("{answer}"),
+            Err(error) => {
+                eprintln!("mafalda-worker: {error}");
+                well = false;
+            }
+        }
+    }
+    Ok(well)
+}
+
+/// Connects, and says how that went.
+async fn ask(target: &Target, does: &str) -> Result<String, ConnectError> {
     let begin = Instant::now();
     let start = Start {
         pid: std::process::id(),
@@ -30,8 +73,8 @@ async fn check(version: String) -> Result<(), ConnectError> {
         hand_over: false,
     };
     let (mut socket, welcome, _) = target.connect(start).await?;
-    println!(
-        "ok: {} gives a worker of mediasoup {} in {} ms (grace {} s, window {} bytes)",
+    let answer = format!(
+        "ok: {} {does} of mediasoup {} in {} ms (grace {} s, window {} bytes)",
         target.url,
         target.mediasoup,
         begin.elapsed().as_millis(),
@@ -39,5 +82,5 @@ async fn check(version: String) -> Result<(), ConnectError> {
         welcome.window
     );
     let _ = socket.send(Packet::close_final("only a check")).await;
-    Ok(())
+    Ok(answer)
 }

@@ -1,125 +1,62 @@
 //! Several pods in `MAFALDA_URL`: the relay runs the virtual worker itself, over the workers of all.
 
 use super::channel::Descriptors;
-use mafalda_link::client::{ConnectError, Target, start, url_from_env};
+use super::pods::Pods;
+use super::settings::{SettingError, settings};
+use mafalda_link::client::{Target, start, url_from_env};
 use mafalda_link::{Exit, Frame};
+use mafalda_media_pod::Peer;
 use mafalda_media_pod::horizontal::{self, Horizontal, HorizontalError};
-use mafalda_media_pod::{Peer, PipeSettings};
-use std::fmt::Display;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 use std::time::Duration;
-use tokio::net::lookup_host;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
-use url::Url;
+use tokio::time::{interval, sleep};
 
 /// How often the file with the pods is read, or their host name looked up, again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long a lookup may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a text that is another one must stay so: the file may be half written.
+const WRITTEN: Duration = Duration::from_millis(200);
 
-/// The pods of `text`, URLs with commas or white space between; `None` if it is one pod. A host name
-/// with several addresses of a family is so many pods.
-///
-/// # Errors
-/// [`ConnectError::Setting`]: one of them is no URL of a pod, or several cannot be used so.
-pub async fn pods(text: &str, mediasoup: &str) -> Result<Option<Vec<Peer>>, ConnectError> {
-    let urls = all(text, mediasoup).await?;
-    if urls.len() < 2 {
-        return Ok(None);
-    }
-    for url in &urls {
-        if url.path() != "/" {
-            return Err(ConnectError::Setting(format!(
-                "MAFALDA_URL names several pods, and {url} has a path: with several, each is \
-                 ws://host:port or wss://host:port"
-            )));
-        }
-    }
-    if std::env::var("MAFALDA_MODE").is_ok_and(|mode| mode == "real") {
-        return Err(ConnectError::Setting(
-            "MAFALDA_MODE is \"real\", and MAFALDA_URL names several pods: a real worker is on one"
-                .to_owned(),
-        ));
-    }
-    Ok(Some(horizontal::peers(&urls)))
+/// Why there is no worker over pods.
+#[derive(Debug, thiserror::Error)]
+pub enum SpanError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// It could not begin, or broke.
+    #[error(transparent)]
+    Horizontal(#[from] HorizontalError),
 }
 
-/// The URLs of all pods that `text` means.
-async fn all(text: &str, mediasoup: &str) -> Result<Vec<Url>, ConnectError> {
-    let urls = urls(text, mediasoup)?;
-    Ok(match &urls[..] {
-        [one] => addresses(one).await,
-        _ => urls,
-    })
-}
-
-fn urls(text: &str, mediasoup: &str) -> Result<Vec<Url>, ConnectError> {
-    let words = text.split(|c: char| c == ',' || c.is_whitespace());
-    let mut urls: Vec<Url> = Vec::new();
-    for word in words.filter(|word| !word.is_empty()) {
-        let url = Target::new(word, mediasoup.to_owned())?.url;
-        if !urls.contains(&url) {
-            urls.push(url);
-        }
+impl From<std::io::Error> for SpanError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Horizontal(error.into())
     }
-    Ok(urls)
 }
 
-/// The URL for each address of its host; the URL itself if there is but one of each family.
-async fn addresses(url: &Url) -> Vec<Url> {
-    let one = || vec![url.clone()];
-    let Some(url::Host::Domain(host)) = url.host() else {
-        return one();
-    };
-    let port = url.port_or_known_default().unwrap_or(4400);
-    let Ok(Ok(found)) = timeout(PATIENCE, lookup_host((host, port))).await else {
-        return one();
-    };
-    several(url, found.collect()).unwrap_or_else(one)
-}
-
-/// Of both families the one that has more.
-fn several(url: &Url, found: Vec<SocketAddr>) -> Option<Vec<Url>> {
-    let (v4, v6): (Vec<_>, Vec<_>) = found.into_iter().partition(SocketAddr::is_ipv4);
-    let mut ips: Vec<IpAddr> = match v6.len() > v4.len() {
-        true => v6,
-        false => v4,
-    }
-    .into_iter()
-    .map(|address| address.ip())
-    .collect();
-    ips.sort_unstable();
-    ips.dedup();
-    let at = |ip: &IpAddr| {
-        let mut url = url.clone();
-        url.set_ip_host(*ip).ok().map(|()| url)
-    };
-    (ips.len() > 1).then(|| ips.iter().filter_map(at).collect())
-}
-
-/// Runs the virtual worker over these pods, and those that take their place.
+/// Runs the virtual worker over these pods, and those that take their place, which `looks` finds.
 ///
 /// # Errors
 /// It could not begin.
 pub async fn run(
-    pods: Vec<Peer>,
+    first: Vec<Peer>,
+    looks: Pods,
     descriptors: Descriptors,
     target: Target,
-) -> Result<Exit, HorizontalError> {
+) -> Result<Exit, SpanError> {
+    let settings = settings(&|variable| std::env::var(variable).ok())?;
     let horizontal = Horizontal {
         start: start(std::env::args().skip(1).collect()),
         mediasoup: target.mediasoup,
         token: target.token,
         ca: target.ca,
-        placement: setting("MAFALDA_PLACEMENT")?,
-        pipes: pipes()?,
+        placement: settings.placement,
+        watermark: settings.watermark,
+        pipes: settings.pipes,
     };
-    let (sender, receiver) = watch::channel(pods);
+    let (sender, receiver) = watch::channel(first);
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -133,50 +70,51 @@ pub async fn run(
     let mediasoup = horizontal.mediasoup.clone();
     let run = horizontal::run(horizontal, receiver, descriptors.into_std()?, stop, write);
     tokio::select! {
-        result = run => result,
-        () = look_again(mediasoup, sender) => unreachable!("it looks for ever"),
+        result = run => Ok(result?),
+        () = look_again(looks, mediasoup, sender) => unreachable!("it looks for ever"),
     }
 }
 
-/// Tells of pods that come and go.
-async fn look_again(mediasoup: String, pods: watch::Sender<Vec<Peer>>) {
+/// Tells of pods that come and go. What cannot be used, as a name that is not found for a moment or a file
+/// that is being written, changes nothing, and is said once.
+async fn look_again(mut looks: Pods, mediasoup: String, pods: watch::Sender<Vec<Peer>>) {
     let mut ticks = interval(LOOK_AGAIN);
+    let (mut last, mut told) = (String::new(), String::new());
     loop {
         ticks.tick().await;
-        let Ok(text) = url_from_env() else { continue };
-        // A name that is not found for a moment, or a file that is being written, changes nothing.
-        if let Ok(urls) = all(&text, &mediasoup).await
-            && !urls.is_empty()
-        {
-            let found = horizontal::peers(&urls);
-            pods.send_if_modified(|known| {
-                let changed = *known != found;
-                *known = found;
-                changed
-            });
+        let found = match text(&mut last).await {
+            Ok(text) => looks.again(&text, &mediasoup).await,
+            Err(reason) => Err(reason),
+        };
+        match found {
+            Ok(found) => {
+                told.clear();
+                pods.send_if_modified(|known| {
+                    let changed = *known != found;
+                    *known = found;
+                    changed
+                });
+            }
+            Err(reason) if reason == told => {}
+            Err(reason) => {
+                let line = format!("mafalda-worker: {reason}; the pods stay as they are\n");
+                write(Frame::Stderr(line.into()));
+                told = reason;
+            }
         }
     }
 }
 
-fn pipes() -> std::io::Result<PipeSettings> {
-    Ok(PipeSettings {
-        srtp: setting("MAFALDA_PIPE_SRTP")?,
-        rtx: setting("MAFALDA_PIPE_RTX")?,
-        ..PipeSettings::default()
-    })
-}
-
-/// What a variable of the environment says; an empty one is none.
-fn setting<T>(variable: &str) -> std::io::Result<T>
-where
-    T: Default + FromStr<Err: Display>,
-{
-    match std::env::var(variable) {
-        Ok(name) if !name.is_empty() => name
-            .parse()
-            .map_err(|error| std::io::Error::other(format!("{variable}: {error}"))),
-        Ok(_) | Err(_) => Ok(T::default()),
+/// What the environment says now. `last` is what it said before.
+async fn text(last: &mut String) -> Result<String, String> {
+    let read = || url_from_env().map_err(|error| error.to_string());
+    let mut text = read()?;
+    while text != *last {
+        sleep(WRITTEN).await;
+        last.clone_from(&text);
+        text = read()?;
     }
+    Ok(text)
 }
 
 /// What members write is for the application's own output. One that reads none misses it.
@@ -186,51 +124,4 @@ fn write(frame: Frame) {
         Frame::Stderr(text) => std::io::stderr().write_all(&text),
         _ => Ok(()),
     };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(text: &str) -> Url {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn urls_stand_between_commas_or_spaces() {
-        let urls = |text| super::urls(text, "3").map_err(|error| error.to_string());
-        assert_eq!(urls("ws://a:1").unwrap().len(), 1);
-        assert_eq!(urls("ws://a:1, ws://b:1\nws://a:1\n").unwrap().len(), 2);
-        assert!(
-            urls("ws://a:1,http://b:1")
-                .unwrap_err()
-                .contains("http://b:1")
-        );
-    }
-
-    #[test]
-    fn a_name_with_several_addresses_of_a_family_is_several_pods() {
-        let of = |addresses: &[&str]| {
-            let found = addresses.iter().map(|text| text.parse().unwrap()).collect();
-            several(&url("ws://pods:4400"), found).map(|urls| {
-                let urls = urls.iter().map(Url::to_string);
-                urls.collect::<Vec<_>>().join(" ")
-            })
-        };
-        assert_eq!(of(&["127.0.0.1:4400", "[::1]:4400"]), None);
-        assert_eq!(
-            of(&[
-                "10.0.0.2:4400",
-                "10.0.0.1:4400",
-                "10.0.0.2:4400",
-                "[fd00::1]:4400"
-            ])
-            .as_deref(),
-            Some("ws://10.0.0.1:4400/ ws://10.0.0.2:4400/")
-        );
-        assert_eq!(
-            of(&["[fd00::1]:4400", "[fd00::2]:4400", "10.0.0.2:4400"]).as_deref(),
-            Some("ws://[fd00::1]:4400/ ws://[fd00::2]:4400/")
-        );
-    }
 }

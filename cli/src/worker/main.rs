@@ -6,13 +6,16 @@ mod channel;
 mod check;
 mod end;
 mod horizontal;
+mod pods;
+mod settings;
 
 use channel::Descriptors;
+use horizontal::SpanError;
 use mafalda_link::client::{
     ClientError, EXIT_NO_POD, Target, connect, hand_over, pod_gone, start, url_from_env,
 };
 use mafalda_link::{End, Exit, Timing, drive};
-use mafalda_media_pod::horizontal::HorizontalError;
+use pods::{Pods, Said};
 use std::time::Duration;
 
 /// What mediasoup's own worker exits with when `MEDIASOUP_VERSION` is missing.
@@ -24,21 +27,28 @@ names it in MEDIASOUP_WORKER_BIN or createWorker({ workerBin }). It reads
 
   MAFALDA_URL    where the pod is: ws[s]://host:port (default ws://127.0.0.1:4400). Several, with
                  commas between, or a host name with several addresses: the worker spans the
-                 workers of all those pods
+                 workers of all those pods. If they lend none, as gateways do, or the URL has a
+                 path, the addresses of a name are tried in turn, later too
   MAFALDA_MODE   `virtual`: a worker that spans all of the pod's; `real`: one process of its own
                  (default: as the pod is set, virtual). The path of MAFALDA_URL says it too:
                  ws://host:port/v1/worker/virtual or …/real
   MAFALDA_PLACEMENT  with several pods: `pack` (as few workers as carry the load, default) or
                  `spread` (one after the other)
+  MAFALDA_WATERMARK  with several pods: the share of a core above which nothing new is placed on
+                 a worker while another has room (0.01 to 1, default 0.6)
   MAFALDA_PIPE_SRTP, MAFALDA_PIPE_RTX
                  with several pods: `off` (default), `pods` or `on`: encrypt, and send again what is
                  lost, in no pipe between workers, in those from pod to pod, or in all
+  MAFALDA_PIPE_DEPTH, MAFALDA_PIPE_FAN_OUT
+                 with several pods: pipes between a producer and its farthest copy (default 3), and
+                 copies of it that one worker feeds (default 8), at most; 1 to 255
   MAFALDA_TOKEN  the token that the pod asks for (`mafalda token` makes one; default none)
   MAFALDA_URL_FILE, MAFALDA_TOKEN_FILE
-                 files with these, read when a worker is made, instead of the variables. While the
-                 pod of MAFALDA_URL_FILE is away or does not have the session (any more), a new
-                 worker waits for up to two minutes until the file names another. Of several pods,
-                 those that the file names later are used from then on, the others no more
+                 files with these, read when a worker is made, instead of the variables. Pods that
+                 the file names later are used from then on, those that it names no more are not;
+                 one is enough to begin with. With a session's URL (ws[s]://host:port/v1/sessions/name)
+                 a new worker waits for up to two minutes, while the pod there is away or does not have
+                 the session (any more), until the file names another
   MAFALDA_CA     a PEM file of authorities to trust, for wss (default: the system's)
   MAFALDA_HAND_OVER  `off`: go through this process also to a pod on the same host (default on)
 
@@ -51,21 +61,31 @@ enum RelayError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
-    Horizontal(#[from] HorizontalError),
+    Span(#[from] SpanError),
 }
 
 async fn run(version: String) -> Result<Exit, RelayError> {
     end::ignore_signals();
     let descriptors = Descriptors::open().map_err(ClientError::Io)?;
     let text = url_from_env().map_err(ClientError::Connect)?;
-    let pods = horizontal::pods(&text, &version).await;
+    let mut looks = Pods::default();
+    let pods = looks.first(&text, &version, said()).await;
     match pods.map_err(ClientError::Connect)? {
         Some(pods) => {
             let target =
                 Target::from_env_of(&pods[0].url, version).map_err(ClientError::Connect)?;
-            Ok(horizontal::run(pods, descriptors, target).await?)
+            Ok(horizontal::run(pods, looks, descriptors, target).await?)
         }
         None => Ok(relay(version, descriptors).await?),
+    }
+}
+
+/// What the environment says beside the pods' URLs.
+fn said() -> Said {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    Said {
+        in_a_file: is_set("MAFALDA_URL_FILE"),
+        real: std::env::var("MAFALDA_MODE").is_ok_and(|mode| mode == "real"),
     }
 }
 

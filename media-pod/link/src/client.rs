@@ -1,30 +1,34 @@
 //! The client's side: opens the connection and, when a socket breaks, the next one.
 
 mod home;
+mod reach;
+mod reconnect;
 
 pub use home::connect;
+pub use reconnect::Reconnect;
 
-use crate::drive::{Attachment, Dial, DialError, LinkError};
+use crate::drive::{DialError, LinkError};
 use crate::hand_over::{Claim, Ends, give};
 use crate::handshake::{
-    FILE_ARGUMENTS, HandedOver, Hello, Refusal, Resume, Start, Welcome, header,
+    FILE_ARGUMENTS, HandedOver, Hello, Refusal, RefusalBody, Start, Welcome, header,
 };
-use crate::socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
+use crate::socket::{BoxError, CLOSE_FINAL, Packet, Socket};
 pub use crate::tls::config as tls_config;
-use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
+use futures_util::{SinkExt, StreamExt};
+use reach::{Failed, word};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::Connector;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{Connector, client_async_tls_with_config};
 use url::Url;
 
 /// How long one try to open a socket may take.
@@ -117,6 +121,9 @@ pub struct Target {
     pub mediasoup: String,
     /// A file says where it is, and may say otherwise later.
     pub moves: bool,
+    /// The environment says the token, and may name a file with another one later.
+    is_of_env: bool,
+    failed: Failed,
 }
 
 /// Why there is no connection.
@@ -140,6 +147,21 @@ pub enum ConnectError {
         url: String,
         /// What the system says.
         reason: String,
+    },
+    /// The session of the worker that goes on is in another pod by now.
+    #[error(
+        "{url}: the session is in generation {generation} on {pod} now, and this worker was of \
+         generation {was}: make another worker, it will be there"
+    )]
+    Moved {
+        /// Where that was said.
+        url: String,
+        /// The generation that the worker was of.
+        was: u64,
+        /// The one that there is.
+        generation: u64,
+        /// The pod's name.
+        pod: String,
     },
     /// The pod refuses.
     #[error("{url} refuses: {message} ({code})")]
@@ -199,6 +221,12 @@ pub fn url_from_env() -> Result<String, ConnectError> {
     Ok(text.unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned()))
 }
 
+/// The URLs of a text, with commas or white space between.
+pub fn words(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace());
+    words.filter(|word| !word.is_empty()).collect()
+}
+
 /// The kinds of worker that a client may ask for.
 const MODES: [&str; 2] = ["virtual", "real"];
 
@@ -255,6 +283,8 @@ impl Target {
             ca: None,
             mediasoup,
             moves: false,
+            is_of_env: false,
+            failed: Failed::default(),
         })
     }
 
@@ -265,7 +295,17 @@ impl Target {
     /// # Errors
     /// [`ConnectError::Setting`]: one of them is wrong.
     pub fn from_env(mediasoup: String) -> Result<Self, ConnectError> {
-        let target = Self::from_env_of(&url_from_env()?, mediasoup)?;
+        let text = url_from_env()?;
+        let target = match words(&text)[..] {
+            [] => return Err(ConnectError::Setting("MAFALDA_URL names no pod".to_owned())),
+            [url] => Self::from_env_of(url, mediasoup)?,
+            _ => {
+                return Err(ConnectError::Setting(format!(
+                    "MAFALDA_URL names several pods, {text:?}, and this worker can be on one: it must \
+                     be ws://host:port or wss://host:port (the relay, mafalda-worker, spans several)"
+                )));
+            }
+        };
         Ok(Self {
             moves: home::moves(),
             ..target
@@ -291,6 +331,7 @@ impl Target {
             mode,
             token: home::variable_or_file("MAFALDA_TOKEN")?,
             ca: home::variable("MAFALDA_CA").map(PathBuf::from),
+            is_of_env: true,
             ..target
         })
     }
@@ -310,6 +351,10 @@ impl Target {
                 resumed.map(|resumed| resumed.connection.clone()),
             ),
             (header::POD, resumed.and_then(|resumed| resumed.pod.clone())),
+            (
+                header::GENERATION,
+                resumed.and_then(|resumed| Some(resumed.generation?.to_string())),
+            ),
             (
                 "authorization",
                 self.token.as_ref().map(|token| format!("Bearer {token}")),
@@ -343,58 +388,43 @@ impl Target {
         }
     }
 
-    /// Opens a socket. Also returns the pod that it leads to, when a gateway says so.
-    async fn open(
+    /// Why there is no socket, of an answer that is none of a WebSocket. `resumed` is what was asked for.
+    fn refusal(
         &self,
+        response: &tungstenite::http::Response<Option<Vec<u8>>>,
         resumed: Option<&Resumed>,
-    ) -> Result<(Box<dyn Socket>, Option<String>), ConnectError> {
-        let (request, connector) = (self.request(resumed)?, self.connector()?);
-        // A host was checked for; the scheme's port is known.
-        let host = self.url.host_str().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = self.url.port_or_known_default().unwrap_or(4400);
-        let stream = TcpStream::connect((host, port)).await;
-        let stream = stream.map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => ConnectError::NobodyThere {
-                url: self.url.to_string(),
-                reason: error.to_string(),
-            },
-            _ => self.unreachable(error),
-        })?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| self.unreachable(error))?;
-        // What may be under way is bounded by the window.
-        let config = websocket_config(None);
-        let opened =
-            client_async_tls_with_config(request, stream, Some(config), Some(connector)).await;
-        match opened {
-            Ok((socket, response)) => {
-                let pod = response.headers().get(header::POD);
-                let pod = pod.and_then(|pod| Some(pod.to_str().ok()?.to_owned()));
-                Ok((Box::new(adapt(socket)), pod))
-            }
-            Err(tungstenite::Error::Http(response)) => Err(self.refusal(&response)),
-            Err(error) => Err(self.unreachable(explain(error))),
-        }
-    }
-
-    fn refusal(&self, response: &tungstenite::http::Response<Option<Vec<u8>>>) -> ConnectError {
+    ) -> ConnectError {
         let body = response.body().as_deref().unwrap_or_default();
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers());
+        let was = resumed.and_then(|resumed| resumed.generation);
         match serde_json::from_slice::<Refusal>(body) {
-            Ok(Refusal { error }) => ConnectError::Refused {
-                url: self.url.to_string(),
-                code: error.code,
-                message: error.message,
-            },
-            // Something between us and the pod.
-            Err(_) if status.is_server_error() => self.unreachable(status),
+            Ok(Refusal { error }) if error.code == "otherGeneration" => {
+                match (was, word(headers, header::GENERATION)) {
+                    (Some(was), Some(generation)) => ConnectError::Moved {
+                        url: self.url.to_string(),
+                        was,
+                        generation,
+                        pod: word(headers, header::POD).unwrap_or_else(|| "another pod".to_owned()),
+                    },
+                    _ => self.refused(error),
+                }
+            }
+            Ok(Refusal { error }) => self.refused(error),
+            // Something between us and the pod, which may be there again in a moment.
+            Err(_) if status.is_server_error() || resumed.is_some() => self.unreachable(status),
             Err(_) => ConnectError::Refused {
                 url: self.url.to_string(),
                 code: status.as_u16().to_string(),
                 message: "no media pod answers there".into(),
             },
+        }
+    }
+
+    fn refused(&self, error: RefusalBody) -> ConnectError {
+        ConnectError::Refused {
+            url: self.url.to_string(),
+            code: error.code,
+            message: error.message,
         }
     }
 
@@ -444,11 +474,14 @@ impl Target {
         start: Start,
     ) -> Result<(Box<dyn Socket>, Welcome, Reconnect), ConnectError> {
         let opened = async {
-            let (mut socket, pod) = self.open(None).await?;
-            let welcome = self.handshake(&mut socket, &Hello::Start(start)).await?;
-            Ok((socket, welcome, pod))
+            let mut opened = self.open(None).await?;
+            // A pod elsewhere has no socket on this host.
+            let hand_over = start.hand_over && opened.address.is_loopback();
+            let hello = Hello::Start(Start { hand_over, ..start });
+            let welcome = self.handshake(&mut opened.socket, &hello).await?;
+            Ok((opened, welcome))
         };
-        let (socket, welcome, pod) = match timeout(CONNECT, opened).await {
+        let (opened, welcome) = match timeout(CONNECT, opened).await {
             Ok(result) => result?,
             Err(_) => return Err(self.unreachable(format!("no answer in {} s", CONNECT.as_secs()))),
         };
@@ -456,12 +489,36 @@ impl Target {
             target: Arc::new(self.clone()),
             resumed: Resumed {
                 connection: welcome.connection.clone(),
-                pod,
+                pod: opened.pod,
+                generation: opened.generation,
+                address: opened.address,
             },
             key: welcome.key.clone(),
             pause: Duration::ZERO,
         };
-        Ok((socket, welcome, reconnect))
+        Ok((opened.socket, welcome, reconnect))
+    }
+
+    /// Whether workers are lent at `/v1/members` there, as pods do and gateways do not: their answer is
+    /// 404, and 403 is for who may have a session's workers alone.
+    ///
+    /// # Errors
+    /// Nobody answers, or a setting is wrong.
+    pub async fn lends(&self) -> Result<bool, ConnectError> {
+        let mut target = self.clone();
+        target.url.set_path("/v1/members");
+        match timeout(CONNECT, target.open(None)).await {
+            Ok(Ok(mut opened)) => {
+                let close = opened.socket.send(Packet::close_final("only a question"));
+                let _ = timeout(CONNECT, close).await;
+                Ok(true)
+            }
+            Ok(Err(ConnectError::Refused { code, .. })) => {
+                Ok(!["notFound", "forbidden", "404", "403"].contains(&code.as_str()))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.unreachable("no answer")),
+        }
     }
 }
 
@@ -488,100 +545,50 @@ fn explain(error: tungstenite::Error) -> String {
     format!("{error} ({hint})")
 }
 
-/// What a gateway must know of a connection to find its pod.
+/// What must be known of a connection to find its pod again.
 #[derive(Clone)]
 struct Resumed {
     connection: String,
     /// The pod's name, if there is a gateway.
     pod: Option<String>,
-}
-
-/// Opens a connection's next socket when the last one broke.
-pub struct Reconnect {
-    target: Arc<Target>,
-    resumed: Resumed,
-    key: String,
-    /// How long to wait before the next try.
-    pause: Duration,
-}
-
-impl Dial for Reconnect {
-    type Candidate = Box<dyn Socket>;
-
-    fn dial(
-        &mut self,
-        connected: bool,
-    ) -> Option<BoxFuture<'static, Result<Self::Candidate, DialError>>> {
-        if connected {
-            return None;
-        }
-        let (target, resumed) = (self.target.clone(), self.resumed.clone());
-        let pause = self.pause;
-        self.pause = (pause * 2).clamp(BACKOFF.0, BACKOFF.1);
-        let dial = async move {
-            sleep(pause).await;
-            if home::is_elsewhere(&target) {
-                return Err(DialError::Refused("the session is in another pod".into()));
-            }
-            match timeout(CONNECT / 2, target.open(Some(&resumed))).await {
-                Ok(result) => Ok(result?.0),
-                Err(_) => Err(target.unreachable("no answer").into()),
-            }
-        };
-        Some(dial.boxed())
-    }
-
-    fn attach(
-        &mut self,
-        mut socket: Self::Candidate,
-        received: u64,
-    ) -> BoxFuture<'_, Result<Attachment, DialError>> {
-        async move {
-            let hello = Hello::Resume(Resume {
-                key: self.key.clone(),
-                received,
-            });
-            let welcome = self.target.handshake(&mut socket, &hello).await?;
-            Ok(Attachment {
-                socket,
-                received: welcome.received,
-            })
-        }
-        .boxed()
-    }
-
-    fn attached(&mut self) {
-        self.pause = Duration::ZERO;
-    }
-
-    fn detached(&mut self, _reason: &str) {
-        self.pause = BACKOFF.0;
-    }
+    /// The generation of its session, if it is one's.
+    generation: Option<u64>,
+    /// Where the connection was made.
+    address: IpAddr,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::Resume;
+    use crate::socket::{Came, adapt};
     use tokio_tungstenite::WebSocketStream;
     use tokio_tungstenite::tungstenite::protocol::Role;
 
     fn target() -> Target {
-        Target {
-            url: Url::parse("ws://pod:4400").unwrap(),
-            mode: None,
-            token: None,
-            ca: None,
-            mediasoup: crate::MEDIASOUP_NPM.to_owned(),
-            moves: false,
+        Target::new("ws://pod:4400", crate::MEDIASOUP_NPM.to_owned()).unwrap()
+    }
+
+    fn resumed(pod: Option<&str>) -> Resumed {
+        Resumed {
+            connection: "c".to_owned(),
+            pod: pod.map(str::to_owned),
+            generation: Some(3),
+            address: [10, 0, 0, 1].into(),
         }
     }
 
-    fn answer(status: u16, body: &str) -> DialError {
-        let response = tungstenite::http::Response::builder()
+    fn response(status: u16, body: &str) -> tungstenite::http::Response<Option<Vec<u8>>> {
+        tungstenite::http::Response::builder()
             .status(status)
+            .header(header::GENERATION, "4")
+            .header(header::POD, "n2")
             .body(Some(body.as_bytes().to_vec()))
-            .unwrap();
-        target().refusal(&response).into()
+            .unwrap()
+    }
+
+    fn answer(status: u16, body: &str) -> DialError {
+        target().refusal(&response(status, body), None).into()
     }
 
     #[test]
@@ -620,16 +627,55 @@ mod tests {
         }
     }
 
+    /// Protects calls from an ingress that is being reloaded: what is no word of a pod ends none.
+    #[test]
+    fn who_resumes_believes_pods_and_gateways_alone() {
+        let resumed = resumed(Some("n1"));
+        for status in [403, 404, 408, 429, 502] {
+            let error = target().refusal(&response(status, "<html>"), Some(&resumed));
+            assert!(
+                matches!(error, ConnectError::Unreachable { .. }),
+                "{status}"
+            );
+        }
+        assert!(matches!(answer(404, "<html>"), DialError::Refused(_)));
+    }
+
+    #[test]
+    fn who_resumes_is_told_where_the_session_is_now() {
+        let body = r#"{"error":{"code":"otherGeneration","message":"why"}}"#;
+        let error = target().refusal(&response(409, body), Some(&resumed(Some("n1"))));
+        let DialError::Refused(said) = error.into() else {
+            panic!("it is over");
+        };
+        for part in ["generation 4", "n2", "generation 3"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn urls_stand_between_commas_or_spaces() {
+        for (text, expected) in [
+            ("", &[][..]),
+            (" , \n", &[]),
+            ("ws://a:1", &["ws://a:1"]),
+            ("ws://a:1,", &["ws://a:1"]),
+            (
+                "ws://a:1, ws://b:1\nws://c:1\n",
+                &["ws://a:1", "ws://b:1", "ws://c:1"],
+            ),
+        ] {
+            assert_eq!(words(text), expected, "{text:?}");
+        }
+    }
+
     /// Protects calls from a gateway that does not know where they are.
     #[test]
     fn who_resumes_says_the_connection_and_its_pod() {
-        let resumed = Resumed {
-            connection: "c".to_owned(),
-            pod: Some("n1".to_owned()),
-        };
-        let request = target().request(Some(&resumed)).unwrap();
+        let request = target().request(Some(&resumed(Some("n1")))).unwrap();
         assert_eq!(request.headers()[header::CONNECTION], "c");
         assert_eq!(request.headers()[header::POD], "n1");
+        assert_eq!(request.headers()[header::GENERATION], "3");
         let request = target().request(None).unwrap();
         assert!(!request.headers().contains_key(header::POD));
     }
@@ -641,7 +687,8 @@ mod tests {
             let (near, far) = tokio::io::duplex(4096);
             let near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
             let far = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
-            let (mut near, mut far): (Box<dyn Socket>, _) = (Box::new(adapt(near)), adapt(far));
+            let mut near: Box<dyn Socket> = Box::new(adapt(near, Came::default()));
+            let mut far = adapt(far, Came::default());
             let reason = "why".to_owned();
             far.send(Packet::Close { code, reason }).await.unwrap();
             let hello = Hello::Resume(Resume {

@@ -84,7 +84,7 @@ pub struct Timing {
     pub grace: Duration,
     /// Acknowledgements and heartbeats are sent this often at most.
     pub tick: Duration,
-    /// A socket on which nothing comes for this long is taken for broken.
+    /// A socket on which nothing comes for this long, no part of a message either, is taken for broken.
     pub silence: Duration,
 }
 
@@ -160,7 +160,9 @@ struct Wire {
     socket: Box<dyn Socket>,
     outbox: VecDeque<Packet>,
     flushed: bool,
+    /// When the peer was heard last, and when it heard of us.
     heard: Instant,
+    said: Instant,
 }
 
 impl Wire {
@@ -170,10 +172,12 @@ impl Wire {
             outbox: VecDeque::new(),
             flushed: true,
             heard: Instant::now(),
+            said: Instant::now(),
         }
     }
 
     fn send(&mut self, packet: Packet) {
+        self.said = Instant::now();
         self.outbox.push_back(packet);
         self.flushed = false;
     }
@@ -407,7 +411,13 @@ impl<D: Dial> Driver<'_, D> {
                     Note::Acknowledge(count) => self.window.on_acknowledgement(count)?,
                 }
             }
-            Packet::Ping | Packet::Pong => {}
+            Packet::Ping => {
+                // The library below answers.
+                if let Some(wire) = &mut self.wire {
+                    wire.said = Instant::now();
+                }
+            }
+            Packet::Pong => {}
             Packet::TooLarge(what) => return Err(LinkError::Protocol(what)),
             Packet::Close { code, reason } if code == CLOSE_FINAL => {
                 return self.give_up(LinkError::Closed(reason));
@@ -424,9 +434,11 @@ impl<D: Dial> Driver<'_, D> {
         self.acknowledge(acknowledgement);
         let Some(wire) = &mut self.wire else { return };
         let silence = wire.heard.elapsed();
+        let is_long = |time: Duration| time >= self.timing.silence / 3;
         if silence >= self.timing.silence {
             self.detach(format!("nothing came for {} s", silence.as_secs()));
-        } else if silence >= self.timing.silence / 3 {
+        } else if is_long(silence) || is_long(wire.said.elapsed()) {
+            // A peer whose long message is still coming hears nothing of us otherwise.
             wire.send(Packet::Ping);
         }
     }

@@ -50,7 +50,9 @@ pub use futures_util::{SinkExt, StreamExt};
 pub use handshake::{
     FILE_ARGUMENTS, HandedOver, Hello, Note, Refusal, RefusalBody, Resume, Start, Welcome, header,
 };
-pub use socket::{BoxError, CLOSE_FINAL, Packet, Socket, adapt, websocket_config};
+pub use socket::{
+    BoxError, CLOSE_FINAL, Came, Counted, Packet, Socket, adapt, counted, websocket_config,
+};
 pub use window::{Window, WindowError};
 
 /// The version of this protocol.

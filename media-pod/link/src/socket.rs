@@ -2,7 +2,14 @@
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -19,7 +26,7 @@ pub enum Packet {
     Text(String),
     /// A question whether the peer is there; the library below answers it.
     Ping,
-    /// The answer.
+    /// The answer, or another sign of life: a part of a message came.
     Pong,
     /// A message that is larger than this end takes, and was not read.
     TooLarge(String),
@@ -70,8 +77,152 @@ pub fn websocket_config(max_message: Option<usize>) -> WebSocketConfig {
         .write_buffer_size(0)
 }
 
-/// tungstenite's messages as ours.
+/// How often at most a message that is still coming counts as a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
+/// What a socket's bytes go through, so that it is known that some came.
+#[derive(Debug)]
+pub struct Counted<S> {
+    below: S,
+    came: Came,
+}
+
+/// How many bytes came through a [`Counted`].
+#[derive(Clone, Debug, Default)]
+pub struct Came(Arc<AtomicU64>);
+
+impl Came {
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts what comes through `below`. [`adapt`] wants to know.
+pub fn counted<S>(below: S) -> (Counted<S>, Came) {
+    let came = Came::default();
+    let counted = Counted {
+        below,
+        came: came.clone(),
+    };
+    (counted, came)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.below).poll_read(context, buffer);
+        let came = buffer.filled().len() - before;
+        self.came.0.fetch_add(came as u64, Ordering::Relaxed);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.below).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.below).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.below.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.below).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.below).poll_shutdown(context)
+    }
+}
+
+/// tungstenite's messages as ours. `came` is of the [`counted`] bytes below the socket: while a message
+/// takes long to come, a [`Packet::Pong`] a second says that it does.
 pub fn adapt(
+    socket: WebSocketStream<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>,
+    came: Came,
+) -> impl Socket + 'static {
+    Living {
+        messages: messages(socket),
+        known: came.bytes(),
+        came,
+        said: Instant::now(),
+    }
+}
+
+/// A socket that also tells of messages of which only a part is there.
+struct Living<S> {
+    messages: S,
+    came: Came,
+    /// The bytes that were there when something was said last.
+    known: u64,
+    said: Instant,
+}
+
+impl<S: Socket> Stream for Living<S> {
+    type Item = Result<Packet, BoxError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut polled = self.messages.poll_next_unpin(context);
+        let bytes = self.came.bytes();
+        if polled.is_pending() {
+            if bytes == self.known || self.said.elapsed() < SIGN_OF_LIFE {
+                return polled;
+            }
+            // Whoever takes it asks again, so that the waker that was left below is not missed.
+            polled = Poll::Ready(Some(Ok(Packet::Pong)));
+        }
+        self.known = bytes;
+        self.said = Instant::now();
+        polled
+    }
+}
+
+impl<S: Socket> Sink<Packet> for Living<S> {
+    type Error = BoxError;
+
+    fn poll_ready(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>> {
+        self.messages.poll_ready_unpin(context)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), BoxError> {
+        self.messages.start_send_unpin(packet)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>> {
+        self.messages.poll_flush_unpin(context)
+    }
+
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>> {
+        self.messages.poll_close_unpin(context)
+    }
+}
+
+fn messages(
     socket: WebSocketStream<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>,
 ) -> impl Socket + 'static {
     socket

@@ -3,7 +3,7 @@
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use mafalda_link::{Socket, adapt, websocket_config};
+use mafalda_link::{Socket, adapt, counted, websocket_config};
 use std::future::Future;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -72,11 +72,11 @@ impl Upgrade {
         tokio::spawn(async move {
             match on_upgrade.await {
                 Ok(upgraded) => {
-                    let io = TokioIo::new(upgraded);
+                    let (io, came) = counted(TokioIo::new(upgraded));
                     let config = websocket_config(Some(max_message));
                     let socket =
                         WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-                    then(Box::new(adapt(socket))).await;
+                    then(Box::new(adapt(socket, came))).await;
                 }
                 Err(error) => tracing::debug!(%error, "a WebSocket upgrade broke"),
             }

@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, HeaderValue};
 use warp::reply::Response;
 
 /// How long a client may take for its hello.
@@ -99,8 +99,9 @@ pub fn routes(
         .and(warp::get())
         .and(warp::header::headers_cloned())
         .and(upgrade())
-        .map(move |wish, headers: HeaderMap, upgrade: Upgrade| {
+        .map(move |wish: Wish, headers: HeaderMap, upgrade: Upgrade| {
             let (pod, permit) = (pod.clone(), permit.clone());
+            let session = wish.session.clone();
             let admission = match admit(&pod, &headers, peer, wish) {
                 Ok(admission) => admission,
                 Err(error) => {
@@ -109,9 +110,18 @@ pub fn routes(
                 }
             };
             let max = pod.config().max_message.max(MAX_HELLO);
-            upgrade.accept(max, move |socket| {
+            let here = session.and_then(|name| pod.session(&name));
+            let mut response = upgrade.accept(max, move |socket| {
                 attend(pod, peer, socket, admission, permit)
-            })
+            });
+            // Who resumes says it again: by then the session may be elsewhere.
+            if let Some(session) = here {
+                let generation = HeaderValue::from(session.generation);
+                response
+                    .headers_mut()
+                    .insert(header::GENERATION, generation);
+            }
+            response
         })
         .boxed()
 }
@@ -255,7 +265,15 @@ async fn attend(
 }
 
 async fn hello(socket: &mut Box<dyn Socket>) -> Result<Hello, String> {
-    match timeout(HELLO, socket.next()).await {
+    let first = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Packet::Ping | Packet::Pong)) => {}
+                first => return first,
+            }
+        }
+    };
+    match timeout(HELLO, first).await {
         Ok(Some(Ok(Packet::Text(text)))) if text.len() > MAX_HELLO => Err(format!(
             "the hello has {} bytes; {MAX_HELLO} are possible",
             text.len()

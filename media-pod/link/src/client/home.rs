@@ -58,7 +58,7 @@ fn may_move(error: &ConnectError) -> bool {
     match error {
         ConnectError::Unreachable { .. } | ConnectError::NobodyThere { .. } => true,
         ConnectError::Refused { code, .. } => NOT_HERE.contains(&code.as_str()),
-        ConnectError::Setting(_) => false,
+        ConnectError::Moved { .. } | ConnectError::Setting(_) => false,
     }
 }
 
@@ -70,6 +70,19 @@ pub(super) fn is_elsewhere(target: &Target) -> bool {
     // One that is being replaced may be away for a moment.
     let now = Target::from_env(target.mediasoup.clone());
     now.is_ok_and(|now| now.url != target.url)
+}
+
+/// The target with the token that the environment names now: the one that it has may be of a key that is
+/// no more.
+pub(super) fn with_token_of_now(target: &Target) -> Target {
+    let mut target = target.clone();
+    // A file that is being replaced may be away for a moment.
+    if target.is_of_env
+        && let Ok(Some(token)) = variable_or_file("MAFALDA_TOKEN")
+    {
+        target.token = Some(token);
+    }
+    target
 }
 
 /// Whether a file says which pod it is.

@@ -1,9 +1,13 @@
 //! Ends and resumes that come at a bad moment, on sockets of packets.
 
 use super::*;
+use crate::socket::{adapt, counted};
 use futures_util::stream::{self, BoxStream, Stream};
 use std::pin::Pin;
 use std::task::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Says what it is given, all of it a moment later, then nothing; takes everything.
 struct Script(BoxStream<'static, Result<Packet, BoxError>>);
@@ -220,4 +224,80 @@ async fn any_grace_time_is_possible() {
     let mut dial = Sockets::default();
     let result = drive(&mut source, &mut sink, &mut dial, first, 1 << 20, timing).await;
     assert_eq!(result.unwrap(), End::Exit(Exit::Code(0)));
+}
+
+/// Carries what comes, so many bytes a second.
+async fn slow_line(from: DuplexStream, to: DuplexStream, a_second: usize) {
+    let ((mut up, mut near), (mut down, mut far)) = (tokio::io::split(from), tokio::io::split(to));
+    let carry = async |from: &mut tokio::io::ReadHalf<DuplexStream>,
+                       to: &mut tokio::io::WriteHalf<DuplexStream>| {
+        let mut bytes = vec![0; a_second / 10];
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
+            sleep(Duration::from_millis(100)).await;
+            if to.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(carry(&mut up, &mut far), carry(&mut down, &mut near));
+}
+
+async fn end_of_line(io: DuplexStream, role: Role) -> Box<dyn Socket> {
+    let (io, came) = counted(io);
+    Box::new(adapt(
+        WebSocketStream::from_raw_socket(io, role, None).await,
+        came,
+    ))
+}
+
+/// 8 MiB under 11 Mbit/s: a message that takes longer than a silence may last. The socket is the only
+/// one that there is.
+#[tokio::test(start_paused = true)]
+async fn a_long_message_on_a_slow_line_is_no_silence() {
+    for (size, a_second) in [(2 << 20, 100 << 10), (64 << 10, 2 << 10)] {
+        let (near, line_near) = duplex(4096);
+        let (line_far, far) = duplex(4096);
+        tokio::spawn(slow_line(line_near, line_far, a_second));
+        let near = end_of_line(near, Role::Client).await;
+        let far = end_of_line(far, Role::Server).await;
+        let begun = Instant::now();
+        let sender = async {
+            let long = Frame::Stdout(vec![b'x'; size].into());
+            let mut source = Said([long, Frame::Exit(Exit::Code(7))].into());
+            let mut sink = Slow::default();
+            drive(&mut source, &mut sink, &mut Nowhere, near, 1 << 20, TIMING).await
+        };
+        let receiver = async {
+            let (mut source, mut sink) = (Said(VecDeque::new()), Slow::default());
+            drive(&mut source, &mut sink, &mut Nowhere, far, 1 << 20, TIMING).await
+        };
+        let result = tokio::select! {
+            result = receiver => result,
+            result = sender => panic!("the sender gave up: {result:?}"),
+        };
+        assert_eq!(result.unwrap(), End::Exit(Exit::Code(7)));
+        assert!(
+            begun.elapsed() > TIMING.silence * 3,
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+/// The other side of it: a socket on which no byte comes is given up in time.
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_cut_amid_a_message_is_silent() {
+    let (near, mut far) = duplex(1 << 20);
+    // The head of a frame of 1 MiB (RFC 6455, section 5.2), and not all of the frame.
+    far.write_all(&[0x82, 127, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3])
+        .await
+        .unwrap();
+    let first = end_of_line(near, Role::Client).await;
+    let (mut source, mut sink) = (Said(VecDeque::new()), Slow::default());
+    let begun = Instant::now();
+    let result = drive(&mut source, &mut sink, &mut Nowhere, first, 1 << 20, TIMING).await;
+    assert!(matches!(result, Err(LinkError::Lost { .. })));
+    let took = begun.elapsed();
+    let limit = TIMING.silence + TIMING.grace;
+    assert!(took >= limit && took < limit + TIMING.tick * 3, "{took:?}");
 }
