@@ -124,6 +124,17 @@ async fn decide(
                 ..needs(ANYBODY, Some(&name))
             };
             check(&gateway, headers, &needs)?;
+            let is_channel = request.uri().path().ends_with("/worker");
+            let places = is_channel
+                && check(
+                    &gateway,
+                    headers,
+                    &Needs {
+                        roles: APPLICATIONS,
+                        ..needs
+                    },
+                )
+                .is_ok();
             let passage = Passage::new(gateway.clone(), request, permit).await?;
             if passage.resumes() {
                 // It may be that the session has moved, and the pod knows best.
@@ -136,7 +147,7 @@ async fn decide(
                     gateway.metrics().count_refusal("otherGeneration");
                     Ok(placing::other_generation(asked, &home))
                 }
-                _ => passage.reach_session(&name, home).await,
+                _ => passage.reach_session(&name, home, places).await,
             }
         }
         Route::OtherMethod => Err(refusal("badRequest", "this path wants another method")),
@@ -174,8 +185,17 @@ async fn home(gateway: &Gateway, name: &str) -> Result<Home, RefusalBody> {
         true => LEARN,
         false => SETTLE,
     };
-    let home = timeout(patience, known).await.ok().flatten();
-    home.ok_or_else(|| refusal("unknownSession", "this cluster has no such session"))
+    if let Some(home) = timeout(patience, known).await.ok().flatten() {
+        return Ok(home);
+    }
+    let unheard = match gateway.config().kubernetes {
+        true => None,
+        false => gateway.state().nodes.unheard().cloned(),
+    };
+    Err(match unheard {
+        Some(node) => placing::unsure(&node),
+        None => refusal("unknownSession", "this cluster has no such session"),
+    })
 }
 
 fn metrics(gateway: &Gateway) -> Response<Body> {

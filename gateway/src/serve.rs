@@ -4,6 +4,7 @@ use crate::announce::announce;
 use crate::dial::tune;
 use crate::gateway::Gateway;
 use crate::http::answer;
+use crate::lending::lend;
 use crate::listen::listen;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -46,6 +47,7 @@ pub async fn run(
     tasks.spawn(listen(gateway.clone()));
     if !gateway.config().kubernetes {
         tasks.spawn(announce(gateway.clone()));
+        tasks.spawn(lend(gateway.clone()));
     }
     tasks.spawn(accept(gateway.clone(), listener, tls));
     let gentle = async {

@@ -19,13 +19,10 @@ const LONGEST_NAME: usize = 253;
 #[serde(rename_all = "camelCase")]
 pub struct Notes {
     /// Over how many pods it may spread, this one among them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pods: Option<u32>,
     /// How many are expected in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_participants: Option<u32>,
     /// Why it is here, or why other pods lend to it or do not any more: one word.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reason: Option<String>,
 }
 
