@@ -64,7 +64,7 @@ async function startStage(t, gateway, session) {
   const call = await flowThrough(t, router, {
     ssrc: 1111,
     rtpParameters: opus(1111),
-    interval: 20,
+    interval: 100,
   });
   const sink = dgram.createSocket('udp4').bind(0, '127.0.0.1');
   await once(sink, 'listening');
@@ -242,7 +242,7 @@ test('a home is killed: the next worker of its application is on another node, i
   const home = await podOf(pods, worker);
   const others = pods.filter((pod) => pod !== home);
   const begin = performance.now();
-  await home.kill('SIGKILL');
+  home.kill('SIGKILL');
   await until('its application hears of it', () => worker.died);
   // Several at once, and it is placed once.
   const workers = await Promise.all([1, 2, 3].map(() => createWorker(t, url)));

@@ -127,7 +127,10 @@ impl Peers {
 
     /// The sessions that pods lend to.
     pub fn sessions(&self) -> Vec<String> {
-        self.state().to_sessions.keys().cloned().collect()
+        let state = self.state();
+        let granted = state.to_sessions.iter();
+        let granted = granted.filter(|(_, granted)| !granted.grant.pods.is_empty());
+        granted.map(|(session, _)| session.clone()).collect()
     }
 
     /// Notes on which pods something of the session is, and whether it wants more: for that time what
