@@ -1,9 +1,10 @@
-//! What the gateway tells nodes where no Kubernetes does: who the others are, and which sessions of theirs
-//! are at home elsewhere.
+//! What the gateway tells nodes where no Kubernetes does: who the others are, which lend to workers that
+//! belong to no session, and which sessions of theirs are at home elsewhere.
 
 use crate::dial::AskError;
 use crate::gateway::Gateway;
-use crate::nodes::{Address, Nodes};
+use crate::nodes::{Address, Node, Nodes};
+use crate::report::Report;
 use crate::sessions::{Stray, strays};
 use hyper::{Method, StatusCode};
 use mafalda_plan::PodName;
@@ -17,24 +18,22 @@ const SELDOM: Duration = Duration::from_secs(2);
 /// News this close together are one.
 const TOGETHER: Duration = Duration::from_millis(50);
 
+/// What others must know of a node to borrow its workers.
+pub fn peer(node: &Node, report: &Report) -> Value {
+    json!({
+        "name": node.peer_name(),
+        "url": node.listed.address.to_string(),
+        "zone": report.pod.zone,
+        "region": report.pod.region,
+    })
+}
+
 /// What each node that answers should know of the others.
 fn peers(nodes: &Nodes, now: Duration) -> BTreeMap<PodName, (Address, Value)> {
     let described: Vec<(PodName, Value)> = nodes
         .all()
         .filter_map(|node| Some((node, node.report.as_ref()?)))
-        .map(|(node, report)| {
-            let name = match report.pod.name.as_str() {
-                "" => node.listed.name.as_str(),
-                name => name,
-            };
-            let peer = json!({
-                "name": name,
-                "url": node.listed.address.to_string(),
-                "zone": report.pod.zone,
-                "region": report.pod.region,
-            });
-            (node.listed.name.clone(), peer)
-        })
+        .map(|(node, report)| (node.listed.name.clone(), peer(node, report)))
         .collect();
     let answering = nodes.all().filter(|node| node.state(now).answers());
     answering

@@ -27,6 +27,7 @@ struct Shared {
     news: watch::Sender<()>,
     stopping: AtomicBool,
     begin: Instant,
+    placing_anew: tokio::sync::Mutex<()>,
 }
 
 /// What changes.
@@ -65,6 +66,7 @@ impl Gateway {
             news: watch::Sender::new(()),
             stopping: AtomicBool::new(false),
             begin: Instant::now(),
+            placing_anew: tokio::sync::Mutex::default(),
         })))
     }
 
@@ -135,6 +137,11 @@ impl Gateway {
             .all()
             .any(|node| node.state(now).answers());
         answers && !self.0.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Held by who places a session anew: others that ask for it find it then.
+    pub(crate) async fn placing_anew(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.placing_anew.lock().await
     }
 
     /// From now on it says that it is not ready: new clients should go to another.

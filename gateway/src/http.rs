@@ -136,23 +136,25 @@ async fn decide(
                 }
                 return passage.reach_its_pod(home).await;
             }
-            reach_session(&gateway, &name, passage).await
+            reach_session(&gateway, &name, passage, true).await
         }
         Route::OfSession(name) => {
             check(&gateway, headers, &needs(ANYBODY, Some(&name)))?;
             let passage = Passage::new(gateway.clone(), request, permit).await?;
-            reach_session(&gateway, &name, passage).await
+            reach_session(&gateway, &name, passage, false).await
         }
         Route::OtherMethod(allowed) => Ok(other_method(&gateway, request.method(), allowed)),
         Route::Unknown => Err(refusal("notFound", "there is no such path on the gateway")),
     }
 }
 
-/// Gives a request to the home of its session, if the client means that one.
+/// Gives a request to the home of its session, if the client means that one. For an application, which
+/// `places`, a session whose home is lost is placed anew.
 async fn reach_session(
     gateway: &Gateway,
     name: &str,
     passage: Passage,
+    places: bool,
 ) -> Result<Response<Body>, RefusalBody> {
     let home = home(gateway, name).await?;
     match passage.generation() {
@@ -160,7 +162,7 @@ async fn reach_session(
             gateway.metrics().count_refusal("otherGeneration");
             Ok(placing::other_generation(asked, &home))
         }
-        _ => passage.reach_session(name, home).await,
+        _ => passage.reach_session(name, home, places).await,
     }
 }
 
@@ -205,8 +207,17 @@ async fn home(gateway: &Gateway, name: &str) -> Result<Home, RefusalBody> {
         true => LEARN,
         false => SETTLE,
     };
-    let home = timeout(patience, known).await.ok().flatten();
-    home.ok_or_else(|| refusal("unknownSession", "this cluster has no such session"))
+    if let Some(home) = timeout(patience, known).await.ok().flatten() {
+        return Ok(home);
+    }
+    let unheard = match gateway.config().kubernetes {
+        true => None,
+        false => gateway.state().nodes.unheard().cloned(),
+    };
+    Err(match unheard {
+        Some(node) => placing::unsure(&node),
+        None => refusal("unknownSession", "this cluster has no such session"),
+    })
 }
 
 fn metrics(gateway: &Gateway) -> Response<Body> {

@@ -6,7 +6,8 @@
 //! whether it may, [`nodes`] which node it is for, and `pass` hands it on: after the node's answer to a
 //! WebSocket request, bytes are copied both ways and nobody looks at them. Media never comes here.
 //!
-//! [`nodes`], [`sessions`] and [`route`] are pure: state and time in, decisions out.
+//! [`nodes`], [`sessions`], [`grants`] and [`route`] are pure: state and time in, decisions out. Where no
+//! Kubernetes is, `placing`, `lending` and `announce` tell nodes what was decided.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +17,9 @@ mod config;
 mod counted;
 mod dial;
 mod gateway;
+pub mod grants;
 mod http;
+mod lending;
 mod listen;
 mod metrics;
 pub mod nodes;

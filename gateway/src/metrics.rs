@@ -19,6 +19,11 @@ struct KindLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabel {
     code: String,
 }
@@ -33,6 +38,7 @@ pub struct Metrics {
     registry: Registry,
     nodes: Family<StateLabel, Gauge>,
     placements: Family<KindLabel, Counter>,
+    lendings: Family<ReasonLabel, Counter>,
     refusals: Family<CodeLabel, Counter>,
     /// Connections that are passed on now.
     pub connections: Gauge,
@@ -58,8 +64,14 @@ impl Default for Metrics {
         }
         let nodes: Family<StateLabel, Gauge> = register!("nodes", "Nodes by state");
         let connections: Gauge = register!("connections", "Connections that are passed on now");
-        let placements: Family<KindLabel, Counter> =
-            register!("placements", "Workers and sessions that were placed");
+        let placements: Family<KindLabel, Counter> = register!(
+            "placements",
+            "Workers and sessions that were placed, and sessions placed anew"
+        );
+        let lendings: Family<ReasonLabel, Counter> = register!(
+            "lendings",
+            "Nodes that were granted to a session (WorkersHot) or returned (others), by reason"
+        );
         let refusals: Family<CodeLabel, Counter> =
             register!("refusals", "Requests that the gateway refused, by reason");
         let next_tries: Counter = register!(
@@ -79,6 +91,7 @@ impl Default for Metrics {
             registry,
             nodes,
             placements,
+            lendings,
             refusals,
             connections,
             next_tries,
@@ -94,7 +107,13 @@ impl Metrics {
         self.refusals.get_or_create(&CodeLabel { code }).inc();
     }
 
-    /// Counts something that was placed: a `worker` or a `session`.
+    /// Counts a node that was granted to a session or returned.
+    pub fn count_lending(&self, reason: &'static str) {
+        self.lendings.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts something that was placed: a `worker`, a `session`, or (`session_anew`) one that had lost
+    /// its home.
     pub fn count_placement(&self, kind: &'static str) {
         self.placements.get_or_create(&KindLabel { kind }).inc();
     }

@@ -145,11 +145,21 @@ pub struct Node {
     pub report: Option<Arc<Report>>,
     /// When it answered last.
     pub last_seen: Option<Duration>,
+    /// Nobody listened there when it was asked last: what ran there has ended.
+    pub refuses: bool,
     /// When things were placed there from here that it still has, by a number.
     placed: BTreeMap<u64, Duration>,
 }
 
 impl Node {
+    /// What other nodes call it.
+    pub fn peer_name(&self) -> &str {
+        match self.report.as_ref().map(|report| report.pod.name.as_str()) {
+            None | Some("") => self.listed.name.as_str(),
+            Some(name) => name,
+        }
+    }
+
     /// What can be expected of it.
     pub fn state(&self, now: Duration) -> State {
         let (Some(report), Some(seen)) = (&self.report, self.last_seen) else {
@@ -235,6 +245,7 @@ impl Nodes {
                 listed: listed.clone(),
                 report: None,
                 last_seen: None,
+                refuses: false,
                 placed: BTreeMap::new(),
             });
             self.gone.remove(&listed.name);
@@ -274,6 +285,19 @@ impl Nodes {
         }
     }
 
+    /// What a node says of a session, or [`Nodes::begin_session`] noted.
+    pub fn session(&self, name: &PodName, session: &str) -> Option<&Session> {
+        let report = self.get(name)?.report.as_ref()?;
+        report.sessions.iter().find(|found| found.name == session)
+    }
+
+    /// A node that was never heard and may be well: what it runs is not known.
+    pub fn unheard(&self) -> Option<&PodName> {
+        let mut all = self.all();
+        let node = all.find(|node| node.report.is_none() && !node.refuses)?;
+        Some(&node.listed.name)
+    }
+
     /// All of them, in the order of their names.
     pub fn all(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
@@ -292,10 +316,13 @@ impl Nodes {
         let state = node.state(now);
         let before = node.report.replace(Arc::new(report));
         node.last_seen = Some(now);
+        node.refuses = false;
         let (before, after) = (before.unwrap_or_default(), node.report.clone());
         state != node.state(now)
             || after.is_none_or(|after| {
-                before.sessions != after.sessions
+                let mut pairs = before.sessions.iter().zip(&after.sessions);
+                before.sessions.len() != after.sessions.len()
+                    || pairs.any(|(one, other)| !one.says_the_same(other))
                     || before.pod != after.pod
                     || before.mediasoup != after.mediasoup
             })
@@ -305,6 +332,7 @@ impl Nodes {
     pub fn alive(&mut self, name: &PodName, now: Duration) {
         if let Some(node) = self.nodes.get_mut(name) {
             node.last_seen = Some(now);
+            node.refuses = false;
         }
     }
 
@@ -313,6 +341,7 @@ impl Nodes {
         if let Some(node) = self.nodes.get_mut(name) {
             let silent = now.saturating_sub(silence());
             node.last_seen = node.last_seen.map(|seen| seen.min(silent));
+            node.refuses = true;
         }
     }
 
@@ -459,6 +488,20 @@ pub(crate) mod tests {
         nodes.refuses(&b, at(3));
         assert_eq!(rank(&nodes, 3), ["a"]);
         assert_eq!(nodes.get(&b).unwrap().state(at(3)), State::Silent);
+        assert!(nodes.get(&b).unwrap().refuses);
+        nodes.alive(&b, at(4));
+        assert!(!nodes.get(&b).unwrap().refuses);
+    }
+
+    #[test]
+    fn what_was_never_heard_is_not_known_unless_nobody_listens_there() {
+        let mut nodes = nodes(&["a", "b"]);
+        nodes.report(&"a".into(), report(0.1, &[("s", 2)]), at(0));
+        assert_eq!(nodes.unheard(), Some(&"b".into()));
+        nodes.refuses(&"b".into(), at(0));
+        assert_eq!(nodes.unheard(), None);
+        assert_eq!(nodes.session(&"a".into(), "s").unwrap().generation, 2);
+        assert_eq!(nodes.session(&"b".into(), "s"), None);
     }
 
     #[test]
@@ -501,6 +544,9 @@ pub(crate) mod tests {
         assert!(nodes.report(&a, report(0.2, &[]), at(0)), "the first");
         assert!(!nodes.report(&a, report(0.3, &[]), at(1)));
         assert!(nodes.report(&a, report(0.3, &[("s", 1)]), at(1)));
+        let mut grown = report(0.3, &[("s", 1)]);
+        grown.sessions[0].carries.consumers = 5;
+        assert!(!nodes.report(&a, grown, at(1)), "nor is what it carries");
         assert!(
             nodes.report(&a, report(0.3, &[("s", 1)]), at(9)),
             "it is back"

@@ -6,6 +6,7 @@ use crate::dial::{MAX_ANSWER, Unreachable, read, read_refusal};
 use crate::gateway::{Gateway, LEARN};
 use crate::http::{Body, full};
 use crate::nodes::{Address, State};
+use crate::placing;
 use crate::refusal::refusal;
 use crate::sessions::Home;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
@@ -219,29 +220,49 @@ impl Passage {
     }
 
     /// Gives it to the node that a session is at home on. If that is gone, it waits for a moment until
-    /// Kubernetes' operator has placed the session anew.
+    /// Kubernetes' operator has placed the session anew. Where there is none, the gateway does so itself
+    /// for an application, which is who `places` it.
     pub async fn reach_session(
         self,
         session: &str,
         mut home: Home,
+        places: bool,
     ) -> Result<Response<Body>, RefusalBody> {
+        let kubernetes = self.gateway.config().kubernetes;
+        // Who names a generation wants no other.
+        let moves = (kubernetes || places) && self.generation().is_none();
         let until = Instant::now() + ELSEWHERE;
         loop {
-            let error = match self.try_node(&home.pod).await {
-                Ok(Answer::Final(response)) => return Ok(self.finish(&home.pod, response, None)),
-                Ok(Answer::Next(response)) => return Ok(response.map(full)),
-                Err(error) => error,
+            let error = match moves && !kubernetes && self.is_silent(&home.pod) {
+                true => Unreachable::Other("it is silent".to_owned()),
+                false => match self.try_node(&home.pod).await {
+                    Ok(Answer::Final(response)) => {
+                        return Ok(self.finish(&home.pod, response, None));
+                    }
+                    Ok(Answer::Next(response)) => return Ok(response.map(full)),
+                    Err(error) => error,
+                },
             };
-            // Who names a generation wants no other.
-            if !self.gateway.config().kubernetes || self.generation().is_some() {
+            if !moves || Instant::now() >= until {
                 return Err(unreachable(&home.pod, &error));
             }
-            let other = timeout_at(until, self.home_other_than(session, &home)).await;
+            let other = match kubernetes {
+                true => timeout_at(until, self.home_other_than(session, &home)).await,
+                false => Ok(
+                    placing::place_anew(&self.gateway, session, &home, self.mediasoup()).await?,
+                ),
+            };
             home = match other {
                 Ok(Some(other)) => other,
                 Ok(None) | Err(_) => return Err(unreachable(&home.pod, &error)),
             };
         }
+    }
+
+    fn is_silent(&self, node: &PodName) -> bool {
+        let (state, now) = (self.gateway.state(), self.gateway.now());
+        let node = state.nodes.get(node);
+        node.is_some_and(|node| node.state(now) == State::Silent)
     }
 
     /// Resolves when a session has another home.
@@ -268,7 +289,7 @@ impl Passage {
                 Ok(Answer::Final(response)) => self.resumed(&node, response),
                 Ok(Answer::Next(response)) => response.map(full),
                 Err(error) => {
-                    return Err(match self.is_lost(&node, home.as_ref()) {
+                    return Err(match self.is_lost(&node, home.as_ref(), &error) {
                         true => refusal(
                             "unknownConnection",
                             format!("node {node} is gone, and what it had is lost"),
@@ -317,11 +338,14 @@ impl Passage {
     }
 
     /// Whether who places sessions and pods has given up a node that does not answer, or the session
-    /// that was there. A list that somebody writes does not say that.
-    fn is_lost(&self, node: &PodName, home: Option<&Home>) -> bool {
-        self.gateway.config().kubernetes
-            && (self.gateway.state().nodes.is_gone(node)
-                || home.is_some_and(|home| home.pod != *node))
+    /// that was there. A list that somebody writes does not say that; but what a session had where nobody
+    /// listens any more has ended, and it can be had elsewhere.
+    fn is_lost(&self, node: &PodName, home: Option<&Home>, error: &Unreachable) -> bool {
+        let elsewhere = home.is_some_and(|home| home.pod != *node);
+        match self.gateway.config().kubernetes {
+            true => elsewhere || self.gateway.state().nodes.is_gone(node),
+            false => elsewhere || home.is_some() && matches!(error, Unreachable::Refused),
+        }
     }
 
     fn resumed(self, node: &PodName, response: Response<Incoming>) -> Response<Body> {

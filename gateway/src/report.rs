@@ -21,6 +21,8 @@ pub struct Report {
     pub sessions: Vec<Session>,
     /// Applications' connections.
     pub connections: Connections,
+    /// Other pods that have something on its workers.
+    pub borrowers: u32,
 }
 
 /// The two releases that share a channel.
@@ -68,6 +70,51 @@ pub struct Session {
     pub connections: u32,
     /// Since when it is there, in seconds since 1970.
     pub created_at: u64,
+    /// Connections of its applications at most.
+    pub max_connections: Option<usize>,
+    /// How many are let in.
+    pub max_participants: Option<u32>,
+    /// Over how many nodes it may spread, its home among them.
+    pub max_pods: Option<u32>,
+    /// How many are expected in it.
+    pub expected_participants: Option<u32>,
+    /// Why it is there, or why other nodes lend to it or do not any more.
+    pub last_reason: Option<String>,
+    /// What it has.
+    pub carries: Carries,
+    /// None of its workers is below the watermark.
+    pub wants_more: bool,
+    /// The nodes that lend it workers.
+    pub pods: Vec<Lender>,
+}
+
+/// What a session has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Carries {
+    /// Consumers.
+    pub consumers: u32,
+}
+
+/// A node that lends a session workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lender {
+    /// What it is called.
+    pub name: String,
+    /// Since when they carry nothing of it, in seconds since 1970 by its home's clock.
+    pub unused_since: Option<u64>,
+}
+
+impl Session {
+    /// Whether they are the same but for what they carry.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let carries = other.carries.clone();
+        Self {
+            carries,
+            ..self.clone()
+        } == *other
+    }
 }
 
 /// Applications' connections, those of sessions included.
@@ -96,6 +143,16 @@ impl Report {
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         let Connections { attached, detached } = self.connections;
         sessions.saturating_add(attached).saturating_add(detached)
+    }
+
+    /// Applications' connections without a session.
+    pub fn anonymous(&self) -> u32 {
+        let Connections { attached, detached } = self.connections;
+        let of_sessions = self.sessions.iter().map(|session| session.connections);
+        let of_sessions = of_sessions.fold(0, u32::saturating_add);
+        attached
+            .saturating_add(detached)
+            .saturating_sub(of_sessions)
     }
 }
 
@@ -126,7 +183,9 @@ mod tests {
             "pod": {"name": "n1", "cluster": "c", "region": "", "zone": "z"},
             "draining": true,
             "workers": [{"index": 0, "state": "member", "cpu": 0.25}],
-            "sessions": [{"name": "s", "generation": 3, "connections": 2, "createdAt": 9}],
+            "sessions": [{"name": "s", "generation": 3, "connections": 2, "createdAt": 9,
+                "maxPods": 2, "wantsMore": true, "carries": {"routers": 1, "consumers": 7},
+                "pods": [{"name": "n2", "unusedSince": 5}]}],
             "connections": {"attached": 3, "detached": 1},
         }});
         let Event::Status { status } = serde_json::from_value(text).unwrap() else {
@@ -135,7 +194,16 @@ mod tests {
         assert!(status.serves("3.27.1") && status.serves("0.28.1") && !status.serves("3.27.2"));
         assert!(status.is_ready() && status.draining);
         assert_eq!(status.used(), 5);
-        assert_eq!(status.sessions[0].created_at, 9);
+        assert_eq!(status.anonymous(), 2);
+        let session = &status.sessions[0];
+        assert_eq!((session.created_at, session.max_pods), (9, Some(2)));
+        assert_eq!((session.wants_more, session.carries.consumers), (true, 7));
+        assert_eq!(session.pods[0].unused_since, Some(5));
+        let mut other = session.clone();
+        other.carries.consumers = 8;
+        assert!(session.says_the_same(&other));
+        other.wants_more = false;
+        assert!(!session.says_the_same(&other));
         let other = json!({"type": "topology", "topology": {}});
         assert!(matches!(
             serde_json::from_value(other).unwrap(),

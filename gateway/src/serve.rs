@@ -3,6 +3,7 @@
 use crate::announce::announce;
 use crate::gateway::Gateway;
 use crate::http::answer;
+use crate::lending::lend;
 use crate::listen::listen;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -45,6 +46,7 @@ pub async fn run(
     tasks.spawn(listen(gateway.clone()));
     if !gateway.config().kubernetes {
         tasks.spawn(announce(gateway.clone()));
+        tasks.spawn(lend(gateway.clone()));
     }
     tasks.spawn(accept(gateway.clone(), listener, tls));
     let gentle = async {

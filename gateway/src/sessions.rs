@@ -46,13 +46,24 @@ impl Directory {
         match self {
             Self::Told(homes) => homes.clone().unwrap_or_default(),
             Self::Nodes => {
-                let names = nodes
-                    .all()
-                    .filter_map(|node| node.report.as_ref())
-                    .flat_map(|report| &report.sessions)
-                    .map(|session| session.name.clone());
-                let home = |name: String| Some((name.clone(), self.home(nodes, &name)?));
-                names.filter_map(home).collect()
+                // As `homes` has it, in one go.
+                let mut last: BTreeMap<&str, (u64, u64, &PodName)> = BTreeMap::new();
+                for node in nodes.all() {
+                    let sessions = node.report.as_ref().map(|report| report.sessions.iter());
+                    for session in sessions.into_iter().flatten() {
+                        let said = (session.generation, session.created_at, &node.listed.name);
+                        let known = last.entry(&session.name).or_insert(said);
+                        *known = said.max(*known);
+                    }
+                }
+                let home = |(name, (generation, _, pod)): (&str, (u64, u64, &PodName))| {
+                    let home = Home {
+                        pod: pod.clone(),
+                        generation: Generation(generation),
+                    };
+                    (name.to_owned(), home)
+                };
+                last.into_iter().map(home).collect()
             }
         }
     }
@@ -189,6 +200,7 @@ mod tests {
         nodes.report(&"b".into(), report(0.1, &[("s", 1)]), at(0));
         assert_eq!(Directory::Nodes.home(&nodes, "s"), Some(home("a", 1)));
         assert_eq!(strays(&nodes, at(0))[0].pod, "b".into());
+        assert_eq!(Directory::Nodes.all(&nodes)["s"], home("a", 1));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What `GET /v1/status` and `GET /v1/sessions` answer.
 
 use crate::gateway::Gateway;
+use crate::grants::Names;
 use crate::report::{Connections, Mediasoup};
 use serde::Serialize;
 
@@ -40,11 +41,16 @@ pub struct Sessions {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct SessionStatus {
     name: String,
     generation: u64,
     /// The node that it is at home on.
     pod: String,
+    /// The nodes whose workers it has: its home, then those that lend to it.
+    pods: Vec<String>,
+    /// Why it is where it is, or why nodes lend to it or do not any more. `null`: nobody said so.
+    last_reason: Option<String>,
 }
 
 /// The gateway now.
@@ -80,10 +86,20 @@ pub fn status(gateway: &Gateway) -> Status {
 pub fn sessions(gateway: &Gateway) -> Sessions {
     let state = gateway.state();
     let all = state.directory.all(&state.nodes);
-    let status = |(name, home): (String, crate::sessions::Home)| SessionStatus {
-        name,
-        generation: home.generation.0,
-        pod: home.pod.to_string(),
+    let names = Names::new(&state.nodes);
+    let status = |(name, home): (String, crate::sessions::Home)| {
+        let said = state.nodes.session(&home.pod, &name);
+        let lenders = said.map(|said| said.pods.as_slice()).unwrap_or_default();
+        let lenders = lenders
+            .iter()
+            .map(|lender| names.here(&lender.name).to_string());
+        SessionStatus {
+            generation: home.generation.0,
+            pod: home.pod.to_string(),
+            pods: [home.pod.to_string()].into_iter().chain(lenders).collect(),
+            last_reason: said.and_then(|said| said.last_reason.clone()),
+            name,
+        }
     };
     Sessions {
         sessions: all.into_iter().map(status).collect(),

@@ -4,10 +4,9 @@ use crate::clock::since_1970;
 use crate::config::{Config, Identity};
 use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
-use crate::lending::Grant;
 use crate::members::{Kept, Members, VirtualId, keep};
 use crate::metrics::Metrics;
-use crate::sessions::{Session, SessionError, Sessions, Wanted};
+use crate::sessions::{Notes, Session, SessionError, Sessions, Wanted};
 use crate::slot;
 use mafalda_link::{MEDIASOUP_NPM, RefusalBody};
 use serde::{Deserialize, Serialize};
@@ -692,6 +691,12 @@ impl Pod {
         Ok(is_new)
     }
 
+    /// Notes something with a session that is here, for who reads its status.
+    pub fn note_on_session(&self, name: &str, notes: Notes) {
+        self.state().sessions.note(name, notes);
+        self.changed();
+    }
+
     /// Ends a session and what its applications have.
     ///
     /// # Errors
@@ -708,9 +713,7 @@ impl Pod {
             let places: Vec<Place> = of_session.map(|connection| connection.place).collect();
             (ended, places)
         };
-        self.members()
-            .peers()
-            .lend_to_session(name, Grant::default(), since_1970());
+        self.members().peers().forget_session(name);
         tracing::info!(
             session = name,
             generation = ended.generation,

@@ -3,7 +3,7 @@
 //! Each time a session is placed anew its generation goes up. What an older generation asks for is
 //! refused, also after the session has gone from here: of two homes the older one must yield.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -12,6 +12,19 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 
 /// The longest name, in characters: that of a Kubernetes object.
 const LONGEST_NAME: usize = 253;
+
+/// What who places sessions wants to read again, as it keeps nothing itself: the pod says it in its
+/// status, and does nothing by it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notes {
+    /// Over how many pods it may spread, this one among them.
+    pub max_pods: Option<u32>,
+    /// How many are expected in it.
+    pub expected_participants: Option<u32>,
+    /// Why it is here, or why other pods lend to it or do not any more: one word.
+    pub last_reason: Option<String>,
+}
 
 /// One session.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -29,6 +42,9 @@ pub struct Session {
     pub empty_since: Option<u64>,
     /// Since when it is here, in seconds since 1970.
     pub created_at: u64,
+    /// What was noted with it.
+    #[serde(flatten)]
+    pub notes: Notes,
     /// Tells it from an earlier one of the same name.
     #[serde(skip)]
     pub serial: u64,
@@ -125,10 +141,23 @@ impl Sessions {
             connections: 0,
             empty_since: Some(now.as_secs()),
             created_at: now.as_secs(),
+            notes: Notes::default(),
             serial: self.last_serial,
         };
         self.here.insert(name.to_owned(), session);
         Ok(true)
+    }
+
+    /// Notes something with a session that is here; what is not said stays as it was.
+    pub fn note(&mut self, name: &str, notes: Notes) {
+        if let Some(session) = self.here.get_mut(name) {
+            let before = std::mem::take(&mut session.notes);
+            session.notes = Notes {
+                max_pods: notes.max_pods.or(before.max_pods),
+                expected_participants: notes.expected_participants.or(before.expected_participants),
+                last_reason: notes.last_reason.or(before.last_reason),
+            };
+        }
     }
 
     fn check_generation(&self, name: &str, asked: u64) -> Result<(), SessionError> {
@@ -296,6 +325,27 @@ mod tests {
             sessions.put("other", wanted(1), false, NOW),
             Err(SessionError::Draining)
         );
+    }
+
+    #[test]
+    fn notes_stay_until_others_are_made_and_end_with_the_session() {
+        let mut sessions = Sessions::default();
+        put(&mut sessions, 1).unwrap();
+        let notes = |max_pods, reason: Option<&str>| Notes {
+            max_pods,
+            expected_participants: None,
+            last_reason: reason.map(str::to_owned),
+        };
+        sessions.note("call", notes(Some(3), Some("Placed")));
+        sessions.note("call", notes(None, Some("WorkersHot")));
+        put(&mut sessions, 2).unwrap();
+        let noted = &sessions.get("call").unwrap().notes;
+        assert_eq!(*noted, notes(Some(3), Some("WorkersHot")));
+        sessions.delete("call", None, NOW).unwrap();
+        put(&mut sessions, 2).unwrap();
+        assert_eq!(sessions.get("call").unwrap().notes, Notes::default());
+        sessions.note("other", notes(Some(1), None));
+        assert!(sessions.get("other").is_none());
     }
 
     #[test]

@@ -61,7 +61,9 @@ test('a session is placed once, found through every gateway and ended', async (t
   assert.deepEqual([again.status, again.body.generation, again.body.maxConnections], [200, 1, 2]);
   assert.deepEqual(await homes(pods), [`1 at ${nameOf(home)}`]);
   await assert.rejects(createWorker(t, other.webSocketUrl + path), 'two are enough');
-  const all = { sessions: [{ name: 'call', generation: 1, pod: nameOf(home) }] };
+  const pod = nameOf(home);
+  const session = { name: 'call', generation: 1, pod, pods: [pod], lastReason: 'Placed' };
+  const all = { sessions: [session] };
   assert.deepEqual((await other.ask('GET', '/v1/sessions')).body, all);
   assert.equal((await other.ask('GET', path)).body.connections, 2);
   assert.equal((await other.ask('DELETE', path)).status, 204);
@@ -99,7 +101,8 @@ test('a session moves when its home dies, clients are told by generation, and th
   home.kill('SIGSTOP');
   t.after(() => home.kill('SIGCONT'));
   await gateway.statesAre({ [nameOf(home)]: 'silent', [nameOf(next)]: 'ready' });
-  const gone = await refusal(gateway, {});
+  // Who names a generation wants no other.
+  const gone = await refusal(gateway, { 'mafalda-generation': '1' });
   assert.deepEqual([gone.status, gone.code], [503, 'unreachable']);
   const moved = await gateway.ask('PUT', path);
   assert.deepEqual([moved.status, moved.body.generation], [201, 2]);

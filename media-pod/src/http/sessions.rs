@@ -7,7 +7,7 @@ use crate::auth::Role;
 use crate::clock::since_1970;
 use crate::lending::{Grant, Peer};
 use crate::pod::{Pod, refusal};
-use crate::sessions::{SessionError, Wanted};
+use crate::sessions::{Notes, SessionError, Wanted};
 use crate::status::{self, SessionStatus};
 use mafalda_link::RefusalBody;
 use serde::{Deserialize, Serialize};
@@ -24,13 +24,39 @@ const WRITERS: &[Role] = &[Role::Operator];
 struct Put {
     generation: u64,
     max_connections: Option<usize>,
-    /// The pods that lend it workers; as before when absent.
+    /// The pods that lend it workers, and no others do from now on; as before when absent: those that
+    /// lend to all.
     pods: Option<Vec<Peer>>,
     /// The token to show to those; the pod's own setting when absent.
     token: Option<String>,
     /// Where this pod is, if it was not told when it was started.
     region: Option<String>,
     zone: Option<String>,
+    /// What is noted with it, see [`Notes`]; as before when absent.
+    max_pods: Option<u32>,
+    expected_participants: Option<u32>,
+    last_reason: Option<String>,
+}
+
+/// The longest reason, in bytes: it is one word.
+const LONGEST_REASON: usize = 64;
+
+impl Put {
+    fn notes(&self) -> Result<Notes, RefusalBody> {
+        if self.max_pods == Some(0) {
+            return Err(refusal("badRequest", "maxPods: at least 1"));
+        }
+        let reason = self.last_reason.as_ref();
+        if reason.is_some_and(|reason| reason.len() > LONGEST_REASON) {
+            let text = format!("lastReason: one word, at most {LONGEST_REASON} bytes");
+            return Err(refusal("badRequest", text));
+        }
+        Ok(Notes {
+            max_pods: self.max_pods,
+            expected_participants: self.expected_participants,
+            last_reason: self.last_reason.clone(),
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -122,6 +148,7 @@ async fn put(
     if let Some(pods) = &put.pods {
         peers::check(pods)?;
     }
+    let notes = put.notes()?;
     pod.learn_place(put.region, put.zone);
     let wanted = Wanted {
         generation: put.generation,
@@ -137,6 +164,7 @@ async fn put(
             "session is here"
         );
     }
+    pod.note_on_session(name, notes);
     if let Some(pods) = put.pods {
         let token = put.token;
         let peers = pod.members().peers();

@@ -108,37 +108,45 @@ impl Peers {
         self.changed();
     }
 
-    /// These lend to the virtual workers of a session from now on. `now` is the time since 1970.
+    /// These lend to the virtual workers of a session from now on, and no others do, although they lend to
+    /// all: also if these are none. `now` is the time since 1970.
     pub fn lend_to_session(&self, session: &str, grant: Grant, now: Duration) {
         {
             let mut state = self.state();
             let before = state.to_sessions.remove(session);
-            if !grant.pods.is_empty() {
-                let known = |pod: &str| {
-                    let before = before.as_ref()?;
-                    let lent = before.grant.pods.iter().any(|peer| peer.name == pod);
-                    lent.then(|| before.unused.get(pod).copied())
-                };
-                let since = |peer: &Peer| {
-                    let since = known(&peer.name).unwrap_or(Some(now.as_secs()));
-                    Some((peer.name.clone(), since?))
-                };
-                let unused = grant.pods.iter().filter_map(since).collect();
-                let serial = state.next_grant();
-                let granted = Granted {
-                    grant,
-                    serial,
-                    unused,
-                };
-                state.to_sessions.insert(session.to_owned(), granted);
-            }
+            let known = |pod: &str| {
+                let before = before.as_ref()?;
+                let lent = before.grant.pods.iter().any(|peer| peer.name == pod);
+                lent.then(|| before.unused.get(pod).copied())
+            };
+            let since = |peer: &Peer| {
+                let since = known(&peer.name).unwrap_or(Some(now.as_secs()));
+                Some((peer.name.clone(), since?))
+            };
+            let unused = grant.pods.iter().filter_map(since).collect();
+            let serial = state.next_grant();
+            let granted = Granted {
+                grant,
+                serial,
+                unused,
+            };
+            state.to_sessions.insert(session.to_owned(), granted);
         }
+        self.changed();
+    }
+
+    /// A session is no more.
+    pub fn forget_session(&self, session: &str) {
+        self.state().to_sessions.remove(session);
         self.changed();
     }
 
     /// The sessions that pods lend to.
     pub fn sessions(&self) -> Vec<String> {
-        self.state().to_sessions.keys().cloned().collect()
+        let state = self.state();
+        let granted = state.to_sessions.iter();
+        let granted = granted.filter(|(_, granted)| !granted.grant.pods.is_empty());
+        granted.map(|(session, _)| session.clone()).collect()
     }
 
     /// Notes on which pods something of the session is, and whether it wants more: for that time what
@@ -185,12 +193,13 @@ impl Peers {
         self.changes.subscribe()
     }
 
-    /// Whether the pod lends to a virtual worker of that session, or of none.
+    /// Whether the pod lends to a virtual worker of that session, or of none. For a session that pods
+    /// are granted to those alone count.
     pub fn lends(&self, pod: &str, session: Option<&str>) -> bool {
         let state = self.state();
-        let has = |grant: &Grant| grant.pods.iter().any(|peer| peer.name == pod);
         let of_session = session.and_then(|session| state.to_sessions.get(session));
-        has(&state.to_all) || of_session.is_some_and(|granted| has(&granted.grant))
+        let grant = of_session.map_or(&state.to_all, |granted| &granted.grant);
+        grant.pods.iter().any(|peer| peer.name == pod)
     }
 
     /// Notes how it stands with the connection to a pod.
@@ -288,7 +297,7 @@ mod tests {
         peers.lend_to_session("stage", grant(&["a", "b"], Some("secret")), NOW);
         assert!(changes.has_changed().unwrap());
         assert!(peers.lends("a", None) && peers.lends("a", Some("other")));
-        assert!(peers.lends("b", Some("stage")));
+        assert!(peers.lends("a", Some("stage")) && peers.lends("b", Some("stage")));
         assert!(!peers.lends("b", None) && !peers.lends("b", Some("other")));
         let wanted = peers.wanted("own");
         let wanted: Vec<_> = wanted
@@ -299,7 +308,10 @@ mod tests {
 
         peers.lend_to_session("stage", grant(&[], None), NOW);
         assert!(!peers.lends("b", Some("stage")));
+        assert!(!peers.lends("a", Some("stage")), "it was granted none");
         assert_eq!(peers.wanted("own").len(), 1);
+        peers.forget_session("stage");
+        assert!(peers.lends("a", Some("stage")), "nothing is known of it");
     }
 
     #[test]

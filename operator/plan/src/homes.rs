@@ -94,6 +94,11 @@ pub(crate) fn recover(world: &mut World<'_>) -> bool {
     moved
 }
 
+/// Why a session that its home does not serve any more has to be placed anew, if so.
+pub(crate) fn lost(world: &World<'_>, index: usize) -> Option<Reason> {
+    leaves(world, index).and_then(|(reason, must)| must.then_some(reason))
+}
+
 /// Why a session leaves its home, if it does, and whether it has to.
 fn leaves(world: &World<'_>, index: usize) -> Option<(Reason, bool)> {
     let seat = &world.seats[index];

@@ -7,6 +7,8 @@
 //!
 //! [`choose_pod`] decides alone on which pod something goes; [`rank_pods`] does so for who knows of pods
 //! what they say of themselves and nothing else: the gateway, for workers that belong to no session.
+//! Where no operator is, [`lend`] and [`lost_home`] are the parts of the plan that it carries out for
+//! sessions.
 //!
 //! # Guarantees
 //! - A session stays where it is while its pod is well. No session is given up: one that cannot be
@@ -50,7 +52,7 @@ pub use names::{
     ClusterName, Generation, MediasoupVersion, NodeName, PodName, Region, Revision, SessionName,
 };
 pub use place::{Candidate, LARGE, NoPod, Request, choose_pod};
-pub use pod::{Drain, DrainCause, DrainPhase, Hosted, Lent, Pod, PodPhase, State};
+pub use pod::{Drain, DrainCause, DrainPhase, Hosted, Lent, Pod, PodPhase, State, ZONE};
 pub use reason::Reason;
 pub use scale::{SURGE, need};
 pub use session::{Hints, Home, Lender, Session, SessionPhase, TimeToLive};
@@ -74,6 +76,25 @@ pub struct Observed {
 /// is cut off.
 pub fn is_held(observed: &Observed) -> bool {
     health::is_held(&World::new(observed))
+}
+
+/// Which pods lend to sessions from now on, and which do not any more: [`Step::GrantPod`] and
+/// [`Step::ReturnPod`] as [`plan`] has them where nothing else is due. For who keeps no pool.
+pub fn lend(observed: &Observed) -> Vec<Action> {
+    let mut world = World::new(observed);
+    world.held = health::is_held(&world);
+    spread::give_back(&mut world);
+    spread::grant(&mut world);
+    world.actions
+}
+
+/// Why a session has lost its home and is to be placed anew, by the rules of [`plan`]. `None`: its home
+/// has it or may have it, it has none yet, or there is no such session.
+pub fn lost_home(observed: &Observed, session: &SessionName) -> Option<Reason> {
+    let mut world = World::new(observed);
+    world.held = health::is_held(&world);
+    let seat = *world.session_by_name.get(session)?;
+    homes::lost(&world, seat)
 }
 
 /// What to do now. The order matters: a session has left before its pod is deleted.

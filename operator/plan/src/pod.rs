@@ -52,8 +52,8 @@ pub struct Pod {
     pub borrowers: u32,
 }
 
-/// The label of nodes that names their zone.
-const ZONE: &str = "topology.kubernetes.io/zone";
+/// The label of nodes that names their zone: of two pods that could lend, one of the home's is nearer.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// What Kubernetes says of a pod.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -6,7 +6,7 @@ use crate::names::PodName;
 use crate::place::{LARGE, Request};
 use crate::pod::{Hosted, State};
 use crate::reason::Reason;
-use crate::session::{Lender, Session};
+use crate::session::Lender;
 use crate::world::{Seating, World};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -123,14 +123,19 @@ fn may_spread(world: &World<'_>, seat: usize, said: &Hosted) -> bool {
     };
     let pods = 1 + lenders.clone().count();
     // What it has is to be filled first.
-    pods < session.max_pods as usize && lenders.all(in_use) && !is_small(world, session, said)
+    pods < session.max_pods as usize && lenders.all(in_use) && !is_small(world, seat, said)
 }
 
-/// Small sessions stay on one pod: another home helps them, and pipes cost.
-fn is_small(world: &World<'_>, session: &Session, said: &Hosted) -> bool {
+/// Small sessions stay on one pod: another home helps them, and pipes cost. A part of their home, as
+/// pods may differ in size.
+fn is_small(world: &World<'_>, seat: usize, said: &Hosted) -> bool {
     let carried = Load::new(f64::from(said.consumers) / CONSUMERS_PER_WORKER);
-    let load = session.expected_load().max(carried);
-    load < world.cluster.pod_capacity() * LARGE
+    let load = world.seats[seat].session.expected_load().max(carried);
+    let capacity = match world.seats[seat].home {
+        Seating::On(home) => world.pods[home].capacity,
+        Seating::Nowhere | Seating::Gone => world.cluster.pod_capacity(),
+    };
+    load < capacity * LARGE
 }
 
 fn grant_to(world: &mut World<'_>, seat: usize, home: usize) {

@@ -293,3 +293,34 @@ fn what_an_earlier_operator_placed_is_adopted() {
         ]
     );
 }
+
+/// Protects clusters without an operator: a gateway places anew what has lost its home, and nothing else.
+#[test]
+fn a_home_is_lost_by_the_rules_of_the_plan() {
+    let silent = |seconds| {
+        let mut pair = pair();
+        pair.pods[0].last_seen = Some(NOW - s(seconds));
+        pair
+    };
+    let lost = |observed: &Observed| lost_home(observed, &"a".into()).map(|reason| reason.name());
+    assert_eq!(lost(&pair()), None);
+    assert_eq!(lost(&silent(2)), None);
+    assert_eq!(lost(&silent(3)), Some("HomeSilent"));
+    assert_eq!(lost_home(&silent(3), &"b".into()), None, "nobody knows it");
+    let mut gone = pair();
+    gone.pods.remove(0);
+    assert_eq!(lost(&gone), Some("HomeGone"));
+    let mut draining = pair();
+    draining.pods[0].drain = drain(DrainPhase::Draining, DrainCause::Requested, s(100));
+    assert_eq!(lost(&draining), None, "it may finish");
+    // Most of them at once: it may be who observes that is cut off.
+    let mut many = silent(3);
+    for ordinal in 2..4 {
+        let mut other = pod(ordinal, 0.0);
+        other.last_seen = Some(NOW - s(3));
+        other.node = Some(format!("n{ordinal}").as_str().into());
+        many.pods.push(other);
+    }
+    many.pods[1].node = Some("n1".into());
+    assert_eq!(lost(&many), None);
+}

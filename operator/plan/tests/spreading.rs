@@ -246,3 +246,53 @@ fn another_home_begins_without_what_was_lent() {
     assert_eq!(observed.sessions[0].lenders, []);
     assert!(observed.now == NOW);
 }
+
+/// Protects large nodes beside small ones: what is small is so for its own home.
+#[test]
+fn small_is_a_part_of_the_home() {
+    let mut observed = hot(&[pod(1, 0.0)]);
+    // 0.36 of a worker, where a quarter of this home is 1.
+    observed.sessions[0].expected_participants = Some(10);
+    observed.pods[0].cpu = vec![0.9; 8];
+    assert_eq!(lend(&observed), []);
+    observed.pods[0].cpu = vec![0.9; 2];
+    assert_eq!(notes(&lend(&observed)), ["grant c-1 to stage: WorkersHot"]);
+}
+
+/// Protects clusters without an operator: the gateway lends as the operator does, and does nothing else.
+#[test]
+fn who_keeps_no_pool_lends_alike() {
+    let draining = Pod {
+        drain: drain(DrainPhase::Cordoned, DrainCause::Requested, s(5)),
+        ..pod(2, 0.0)
+    };
+    let cases = [
+        (
+            "grants",
+            hot(&[pod(1, 0.1)]),
+            vec!["grant c-1 to stage: WorkersHot"],
+        ),
+        ("no pod can lend, and none is made", hot(&[]), vec![]),
+        (
+            "takes back and grants another",
+            lent(hot(&[pod(1, 0.1), draining]), "c-2", None),
+            vec![
+                "return c-2 of stage: LenderDrains",
+                "grant c-1 to stage: WorkersHot",
+            ],
+        ),
+        (
+            "is not used",
+            cool(lent(hot(&[pod(1, 0.0)]), "c-1", Some(99_969))),
+            vec!["return c-1 of stage: LenderUnused"],
+        ),
+    ];
+    for (case, mut observed, expected) in cases {
+        // An operator would make pods.
+        observed.cluster.pool.min = 9;
+        let actions = lend(&observed);
+        assert_eq!(notes(&actions), expected, "{case}");
+        observed.apply(&actions);
+        assert_eq!(lend(&observed), [], "{case}, and then nothing");
+    }
+}
