@@ -245,11 +245,11 @@ async fn connect_virtual(
     let pid = greeting.start.pid;
     let listen_infos = pod.config().listen_infos;
     let config = virtual_config(pod, listen_infos, id.name(), pid, shared);
-    let session_name = session.as_ref().map(|session| session.name().to_owned());
+    let attendance = session.as_deref();
     let sides = virtual_side::split(ends, output.clone(), from_pod, |application| {
         Arc::new(Shell::new(
             id,
-            session_name.clone(),
+            attendance,
             pod.clone(),
             uses.group.clone(),
             config,
@@ -264,7 +264,7 @@ async fn connect_virtual(
     let peer = greeting.peer;
     let (socket, dial) = greeting.register(pod, welcome, place, handed_over, inventory, session);
     let connection = dial.id();
-    let session = session_name.as_deref().unwrap_or_default();
+    let session = shell.session().unwrap_or_default();
     tracing::info!(virtual_worker = id.0, session, own_members = !shared, connection, %peer, handed_over, "virtual worker given");
     let stop = {
         let shell = shell.clone();

@@ -24,6 +24,7 @@ const WRITERS: &[Role] = &[Role::Operator];
 struct Put {
     generation: u64,
     max_connections: Option<usize>,
+    max_participants: Option<u32>,
     /// The pods that lend it workers; as before when absent.
     pods: Option<Vec<Peer>>,
     /// The token to show to those; the pod's own setting when absent.
@@ -117,6 +118,7 @@ fn put(name: &str, headers: &HeaderMap, body: Body, pod: &Pod) -> Result<Respons
     let wanted = Wanted {
         generation: put.generation,
         max_connections: put.max_connections,
+        max_participants: put.max_participants,
     };
     let is_new = pod
         .put_session(name, wanted)
