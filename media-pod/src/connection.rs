@@ -254,11 +254,11 @@ async fn connect_virtual(
     let pid = greeting.start.pid;
     let listen_infos = pod.config().listen_infos;
     let config = virtual_config(pod, listen_infos, id.name(), pid, shared);
-    let session_name = session.as_ref().map(|session| session.name().to_owned());
+    let attendance = session.as_deref();
     let sides = virtual_side::split(ends, output.clone(), from_pod, |application| {
         Arc::new(Shell::new(
             id,
-            session_name.clone(),
+            attendance,
             pod.clone(),
             uses.group.clone(),
             config,
@@ -280,7 +280,7 @@ async fn connect_virtual(
         }
     };
     let connection = dial.id();
-    let session = session_name.as_deref().unwrap_or_default();
+    let session = shell.session().unwrap_or_default();
     tracing::info!(virtual_worker = id.0, session, own_members = !shared, connection, %peer, handed_over, "virtual worker given");
     let close = {
         let shell = shell.clone();

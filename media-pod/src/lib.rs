@@ -7,6 +7,8 @@
 //! - `members` keeps the workers that virtual workers share; `virtual_worker` moves messages between
 //!   an application, the machine of [`mafalda_virtual_worker`] and its members; `lending` makes
 //!   workers of other pods such members too.
+//! - `sessions` has the sessions that are here; `seats` counts the transports that one of their
+//!   applications has, and refuses those past the session's limit.
 //! - `http` answers requests; `auth` says who may ask.
 //!
 //! Nothing in here knows of Kubernetes.
@@ -28,6 +30,7 @@ mod metrics;
 mod pod;
 mod process;
 mod rtc_addresses;
+mod seats;
 mod serve;
 mod sessions;
 mod slot;

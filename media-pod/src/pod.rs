@@ -6,6 +6,7 @@ use crate::connection::{Claim, Resumption};
 use crate::inventory::Inventory;
 use crate::members::{Kept, Members, VirtualId, keep};
 use crate::metrics::Metrics;
+use crate::seats::{Full, Room, Transport};
 use crate::sessions::{Notes, Session, SessionError, Sessions, Wanted};
 use crate::slot;
 use mafalda_link::{MEDIASOUP_NPM, RefusalBody};
@@ -200,14 +201,51 @@ impl Attendance {
         let session = sessions.get(&self.name);
         session.is_some_and(|session| session.serial == self.serial)
     }
+
+    /// What it shares with the session's other applications.
+    pub fn room(&self) -> Box<dyn Room> {
+        Box::new(SessionRoom {
+            pod: self.pod.clone(),
+            name: self.name.clone(),
+            serial: self.serial,
+        })
+    }
+}
+
+/// A session, as its applications' transports fill it.
+struct SessionRoom {
+    pod: Pod,
+    name: String,
+    serial: u64,
+}
+
+impl Room for SessionRoom {
+    fn enter(&self, transport: Transport) -> Result<(), Full> {
+        let (name, now) = (&self.name, since_1970());
+        let mut state = self.pod.state();
+        let is_first = state.sessions.enter(name, self.serial, transport, now)?;
+        drop(state);
+        if is_first {
+            self.pod.changed();
+        }
+        Ok(())
+    }
+
+    fn leave(&self, transport: Transport) {
+        let (name, now) = (&self.name, since_1970());
+        let mut state = self.pod.state();
+        let was_last = state.sessions.leave(name, self.serial, transport, now);
+        drop(state);
+        if was_last {
+            self.pod.changed();
+        }
+    }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
         let mut state = self.pod.state();
-        state
-            .sessions
-            .disconnect(&self.name, self.serial, since_1970());
+        state.sessions.disconnect(&self.name, self.serial);
         drop(state);
         self.pod.changed();
     }

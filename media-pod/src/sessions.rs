@@ -3,6 +3,7 @@
 //! Each time a session is placed anew its generation goes up. What an older generation asks for is
 //! refused, also after the session has gone from here: of two homes the older one must yield.
 
+use crate::seats::{EACH, Full, Transport};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -38,7 +39,12 @@ pub struct Session {
     pub max_connections: Option<usize>,
     /// Connections of its applications now.
     pub connections: usize,
-    /// Since when it has none, in seconds since 1970.
+    /// Participants at most; `None` for no limit.
+    pub max_participants: Option<u32>,
+    /// Participants now: half of its WebRtcTransports, rounded up.
+    pub participants: u64,
+    /// Since when nobody is in it, in seconds since 1970: none of its applications has a transport of any
+    /// kind. An application that is connected and has none counts for nobody.
     pub empty_since: Option<u64>,
     /// Since when it is here, in seconds since 1970.
     pub created_at: u64,
@@ -48,6 +54,32 @@ pub struct Session {
     /// Tells it from an earlier one of the same name.
     #[serde(skip)]
     pub serial: u64,
+    /// WebRtcTransports of its applications.
+    #[serde(skip)]
+    web_rtc: u64,
+    /// Their other transports.
+    #[serde(skip)]
+    others: u64,
+}
+
+impl Session {
+    fn count(&mut self, transport: Transport) -> &mut u64 {
+        match transport {
+            Transport::WebRtc => &mut self.web_rtc,
+            Transport::Other => &mut self.others,
+        }
+    }
+
+    /// Whether nobody is in it has changed.
+    fn recount(&mut self, now: Duration) -> bool {
+        self.participants = self.web_rtc.div_ceil(EACH);
+        let is_empty = self.web_rtc + self.others == 0;
+        let has_changed = is_empty != self.empty_since.is_some();
+        if has_changed {
+            self.empty_since = is_empty.then_some(now.as_secs());
+        }
+        has_changed
+    }
 }
 
 /// Why a session cannot be had.
@@ -102,6 +134,8 @@ pub struct Wanted {
     pub generation: u64,
     /// Connections of its applications at most.
     pub max_connections: Option<usize>,
+    /// Participants at most. Those that are there stay.
+    pub max_participants: Option<u32>,
 }
 
 impl Sessions {
@@ -127,6 +161,7 @@ impl Sessions {
         if let Some(session) = self.here.get_mut(name) {
             session.generation = wanted.generation;
             session.max_connections = wanted.max_connections;
+            session.max_participants = wanted.max_participants;
             return Ok(false);
         }
         if !takes_new {
@@ -139,10 +174,14 @@ impl Sessions {
             generation: wanted.generation,
             max_connections: wanted.max_connections,
             connections: 0,
+            max_participants: wanted.max_participants,
+            participants: 0,
             empty_since: Some(now.as_secs()),
             created_at: now.as_secs(),
             notes: Notes::default(),
             serial: self.last_serial,
+            web_rtc: 0,
+            others: 0,
         };
         self.here.insert(name.to_owned(), session);
         Ok(true)
@@ -212,20 +251,58 @@ impl Sessions {
             return Err(SessionError::TooManyConnections(session.connections));
         }
         session.connections += 1;
-        session.empty_since = None;
         Ok(session.serial)
     }
 
-    /// An application of the session has gone.
-    pub fn disconnect(&mut self, name: &str, serial: u64, now: Duration) {
-        if let Some(session) = self.here.get_mut(name)
-            && session.serial == serial
-        {
+    /// An application of the session has gone. Its transports go by [`Sessions::leave`].
+    pub fn disconnect(&mut self, name: &str, serial: u64) {
+        if let Some(session) = self.of(name, serial) {
             session.connections -= 1;
-            if session.connections == 0 {
-                session.empty_since = Some(now.as_secs());
-            }
         }
+    }
+
+    /// An application of the session gets one more transport. Whether it is the first.
+    ///
+    /// # Errors
+    /// The session has as many WebRtcTransports as may be.
+    pub fn enter(
+        &mut self,
+        name: &str,
+        serial: u64,
+        transport: Transport,
+        now: Duration,
+    ) -> Result<bool, Full> {
+        // One that has ended takes its applications with it.
+        let Some(session) = self.of(name, serial) else {
+            return Ok(false);
+        };
+        if let (Transport::WebRtc, Some(limit)) = (transport, session.max_participants)
+            && session.web_rtc >= u64::from(limit) * EACH
+        {
+            return Err(Full {
+                session: name.to_owned(),
+                limit,
+                count: session.web_rtc,
+            });
+        }
+        *session.count(transport) += 1;
+        Ok(session.recount(now))
+    }
+
+    /// An application of the session has one transport less. Whether it was the last.
+    pub fn leave(&mut self, name: &str, serial: u64, transport: Transport, now: Duration) -> bool {
+        let Some(session) = self.of(name, serial) else {
+            return false;
+        };
+        let count = session.count(transport);
+        *count = count.saturating_sub(1);
+        session.recount(now)
+    }
+
+    /// The session, unless it is another of the same name.
+    fn of(&mut self, name: &str, serial: u64) -> Option<&mut Session> {
+        let session = self.here.get_mut(name)?;
+        (session.serial == serial).then_some(session)
     }
 
     /// The session of a name.
@@ -259,6 +336,7 @@ mod tests {
         Wanted {
             generation,
             max_connections: Some(2),
+            max_participants: Some(2),
         }
     }
 
@@ -307,13 +385,94 @@ mod tests {
             sessions.connect("call", None),
             Err(SessionError::TooManyConnections(2))
         );
-        assert_eq!(sessions.get("call").unwrap().empty_since, None);
-        sessions.disconnect("call", serial + 1, NOW);
+        sessions.disconnect("call", serial + 1);
+        assert_eq!(sessions.get("call").unwrap().connections, 2);
         for _ in 0..2 {
-            sessions.disconnect("call", serial, NOW * 2);
+            sessions.disconnect("call", serial);
         }
-        let session = sessions.get("call").unwrap();
-        assert_eq!((session.connections, session.empty_since), (0, Some(2000)));
+        assert_eq!(sessions.get("call").unwrap().connections, 0);
+    }
+
+    fn enter(sessions: &mut Sessions, transport: Transport) -> Result<bool, Full> {
+        let serial = sessions.get("call").unwrap().serial;
+        sessions.enter("call", serial, transport, NOW * 2)
+    }
+
+    /// Protects who is in a session from more than it is made for, and lets them stay when it is made
+    /// for fewer.
+    #[test]
+    fn two_web_rtc_transports_a_participant_and_no_more() {
+        use Transport::{Other, WebRtc};
+        let mut sessions = Sessions::default();
+        put(&mut sessions, 1).unwrap();
+        let participants = |sessions: &Sessions| sessions.get("call").unwrap().participants;
+        for (made, expected) in [1, 1, 2, 2].into_iter().enumerate() {
+            assert_eq!(
+                enter(&mut sessions, WebRtc),
+                Ok(made == 0),
+                "whether the first"
+            );
+            assert_eq!(participants(&sessions), expected);
+        }
+        let full = |limit, count| {
+            let session = "call".to_owned();
+            Err(Full {
+                session,
+                limit,
+                count,
+            })
+        };
+        assert_eq!(enter(&mut sessions, WebRtc), full(2, 4));
+        let said = enter(&mut sessions, WebRtc).unwrap_err().to_string();
+        for part in [
+            "call",
+            "4 WebRtcTransports",
+            "2 participants",
+            "maxParticipants",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!(enter(&mut sessions, Other), Ok(false), "no participant");
+        let limit = |sessions: &mut Sessions, max_participants| {
+            let wanted = Wanted {
+                max_participants,
+                ..wanted(1)
+            };
+            sessions.put("call", wanted, true, NOW).unwrap();
+        };
+        limit(&mut sessions, Some(3));
+        assert_eq!(enter(&mut sessions, WebRtc), Ok(false), "at once");
+        limit(&mut sessions, Some(1));
+        assert_eq!(participants(&sessions), 3, "they stay");
+        assert_eq!(enter(&mut sessions, WebRtc), full(1, 5));
+        limit(&mut sessions, None);
+        assert_eq!(enter(&mut sessions, WebRtc), Ok(false));
+    }
+
+    /// Protects calls from a session's time to live: whoever has a transport is in it, and who is
+    /// connected only is not.
+    #[test]
+    fn a_session_is_empty_when_no_application_has_a_transport() {
+        use Transport::{Other, WebRtc};
+        let mut sessions = Sessions::default();
+        put(&mut sessions, 1).unwrap();
+        let serial = sessions.connect("call", None).unwrap();
+        let since = |sessions: &Sessions| sessions.get("call").unwrap().empty_since;
+        assert_eq!(since(&sessions), Some(1000), "since it is there");
+        let leave =
+            |sessions: &mut Sessions, transport, of| sessions.leave("call", of, transport, NOW * 3);
+        assert_eq!(enter(&mut sessions, Other), Ok(true));
+        assert_eq!(enter(&mut sessions, WebRtc), Ok(false));
+        assert_eq!(since(&sessions), None);
+        assert!(!leave(&mut sessions, Other, serial));
+        assert!(
+            !leave(&mut sessions, WebRtc, serial + 1),
+            "of another session"
+        );
+        assert_eq!(since(&sessions), None);
+        assert!(leave(&mut sessions, WebRtc, serial));
+        assert_eq!(since(&sessions), Some(3000));
+        assert!(!leave(&mut sessions, WebRtc, serial), "there is none");
     }
 
     #[test]

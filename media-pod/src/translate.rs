@@ -3,6 +3,7 @@
 
 use crate::inventory::Inventory;
 use crate::listen_infos::{ForApplication, ForWorker, Rewriter};
+use crate::seats::Seats;
 use bytes::{Bytes, BytesMut};
 use mafalda_channel::fbs::response::Response as OwnedResponse;
 use mafalda_channel::{Message, ViewError, check, encode_response, messages, view};
@@ -36,6 +37,8 @@ pub struct Translator {
     rewriter: Option<Rewriter>,
     /// What the worker carries, shared with `/v1/status`.
     inventory: Arc<Mutex<Inventory>>,
+    /// `None` for who is of no session.
+    seats: Option<Seats>,
 }
 
 impl Translator {
@@ -44,6 +47,19 @@ impl Translator {
         Self {
             rewriter,
             inventory,
+            seats: None,
+        }
+    }
+
+    /// For an application of a session.
+    pub fn with_seats(self, seats: Option<Seats>) -> Self {
+        Self { seats, ..self }
+    }
+
+    /// The application is gone: its session has room for others.
+    pub fn leave(&mut self) {
+        if let Some(seats) = &mut self.seats {
+            seats.free_all();
         }
     }
 
@@ -69,23 +85,41 @@ impl Translator {
                     break;
                 }
             };
-            match check(&message).and_then(|()| self.rewrite(&message)) {
-                Ok(ForWorker::Unchanged) => result.to_worker.push(message),
-                Ok(ForWorker::Instead(instead)) => result.to_worker.extend(instead),
-                Ok(ForWorker::Answer(answer)) => result.to_application.push(answer),
+            let answer = match check(&message).and_then(|()| self.admit(&message)) {
+                Ok(ForWorker::Unchanged) => {
+                    result.to_worker.push(message);
+                    continue;
+                }
+                Ok(ForWorker::Instead(instead)) => {
+                    result.to_worker.extend(instead);
+                    continue;
+                }
+                Ok(ForWorker::Answer(answer)) => Some(answer),
                 Err(error) => {
                     result.complain(&error);
-                    result
-                        .to_application
-                        .extend(error_response(&message, &error));
+                    error_response(&message, &error)
                 }
+            };
+            if let (Some(seats), Some(answer)) = (&mut self.seats, &answer) {
+                seats.on_response(answer);
             }
+            result.to_application.extend(answer);
         }
         if result.to_worker.len() as u64 == result.messages && is_whole(&result.to_worker, batch) {
             // Nothing was changed: one piece, as it came.
             result.to_worker = vec![batch.clone()];
         }
         result
+    }
+
+    /// Takes one message that was checked already, if its session has room for what it makes.
+    fn admit(&mut self, message: &Bytes) -> Result<ForWorker, ViewError> {
+        if let Some(seats) = &mut self.seats
+            && let Some(refusal) = seats.on_request(message)?
+        {
+            return Ok(ForWorker::Answer(refusal));
+        }
+        self.rewrite(message)
     }
 
     /// Takes one message that was checked already, or that is our own.
@@ -126,6 +160,9 @@ impl Translator {
                 inventory.observe_response(&message);
                 inventory.observe_notification(&message);
             });
+            if let Some(seats) = &mut self.seats {
+                seats.on_response(&message);
+            }
             let rewritten = match &mut self.rewriter {
                 Some(rewriter) => rewriter.on_response(&message)?,
                 None => ForApplication::Unchanged,

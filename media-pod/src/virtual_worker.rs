@@ -11,7 +11,8 @@ pub use application::{Application, FrameQueue};
 use crate::inventory::Inventory;
 use crate::members::{Member, Members, VirtualId, Way};
 use crate::metrics::Direction;
-use crate::pod::Pod;
+use crate::pod::{Attendance, Pod};
+use crate::seats::Seats;
 use crate::translate::{Inbound, Translator, join};
 use bytes::Bytes;
 use mafalda_channel::fbs::notification::Event;
@@ -66,16 +67,17 @@ impl Shell {
     /// For an application, of a session or not; [`Members::attach`] then lends it members.
     pub fn new(
         id: VirtualId,
-        session: Option<String>,
+        session: Option<&Attendance>,
         pod: Pod,
         group: Arc<Members>,
         config: Config,
         application: Application,
     ) -> Self {
         let machine = VirtualWorker::new(config, group.ledger().clone());
+        let seats = session.map(|session| Seats::new(session.room()));
         Self {
             id,
-            session,
+            session: session.map(|session| session.name().to_owned()),
             pod,
             group,
             core: Mutex::new(Core {
@@ -83,7 +85,7 @@ impl Shell {
                 members: BTreeMap::new(),
                 wanted_back: BTreeSet::new(),
                 aliases: Aliases::default(),
-                translator: Translator::new(None, Arc::default()),
+                translator: Translator::new(None, Arc::default()).with_seats(seats),
                 told: false,
                 closed: false,
                 asked: None,
@@ -281,6 +283,7 @@ impl Shell {
         }
         let actions = core.machine.on_application_gone();
         self.act(&mut core, actions, &mut BTreeMap::new());
+        core.translator.leave();
         core.members.clear();
         core.wanted_back.clear();
         drop(core);

@@ -10,8 +10,8 @@ use crate::names::DRAIN;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use mafalda_plan::{
-    Action, Drain, Generation, Home, Lender, NoPod, Observed, PodName, PodPhase, SessionName,
-    SessionPhase, Step,
+    Action, Drain, Generation, Home, Lender, MediasoupVersion, NoPod, Observed, PodName, PodPhase,
+    SessionName, SessionPhase, Step,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct Seat {
     pub lenders: Vec<Lender>,
     /// When its home was told of them.
     pub lent_at: Option<Duration>,
+    /// mediasoup's version on its home, or on its last one.
+    pub mediasoup: Option<String>,
     pub waiting: Option<NoPod>,
     /// Why it is where it is: a word and a sentence.
     pub why: (String, String),
@@ -49,6 +51,8 @@ pub struct Seat {
     pub decided: u32,
     /// The decision that the API server knows of.
     pub settled: u32,
+    /// The metadata.generation of the Session that was settled last.
+    pub settled_spec: Option<i64>,
     /// When the operator learned of it.
     pub met: Duration,
     /// When the last decision was settled.
@@ -167,7 +171,21 @@ impl Book {
                 seat.waiting = session.waiting;
             }
         }
+        let pods = after.pods.iter();
+        let versions: HashMap<&PodName, &MediasoupVersion> = pods
+            .filter_map(|pod| Some((&pod.name, pod.mediasoup.as_ref()?)))
+            .collect();
         for action in actions {
+            if let Step::PlaceSession { session, pod, .. }
+            | Step::AdoptSession { session, pod, .. }
+            | Step::MoveSession {
+                session, to: pod, ..
+            } = &action.step
+                && let Some(seat) = self.seats.get_mut(session)
+            {
+                let version = versions.get(pod).map(|version| version.as_str().to_owned());
+                seat.mediasoup = version.or(seat.mediasoup.take());
+            }
             match &action.step {
                 Step::DeletePod { pod } => {
                     if let Some(note) = self.pods.get_mut(pod) {
@@ -237,12 +255,21 @@ impl Book {
         }
     }
 
-    /// Notes that the API server knows a decision.
-    pub fn settle(&mut self, session: &SessionName, decision: u32, now: Duration) {
+    /// Notes that the API server knows a decision, of that metadata.generation of the Session; `access`:
+    /// and the Secret is new.
+    pub fn settle(
+        &mut self,
+        session: &SessionName,
+        decision: u32,
+        spec: Option<i64>,
+        access: bool,
+        now: Duration,
+    ) {
         if let Some(seat) = self.seats.get_mut(session) {
             seat.settled = seat.settled.max(decision);
+            seat.settled_spec = spec;
             seat.settled_at = now;
-            if seat.phase == SessionPhase::Active {
+            if access && seat.phase == SessionPhase::Active {
                 seat.token_since = now;
             }
         }
@@ -301,6 +328,7 @@ fn written(session: &Session, uid: String, last: Generation, now: Duration) -> S
         }),
         lenders: lenders.collect(),
         lent_at: None,
+        mediasoup: status.mediasoup_version,
         waiting: None,
         why: (
             status.last_reason.unwrap_or_default(),
@@ -311,6 +339,7 @@ fn written(session: &Session, uid: String, last: Generation, now: Duration) -> S
         untold: false,
         decided: 0,
         settled: 0,
+        settled_spec: None,
         met: now,
         settled_at: now,
         token_since: since,

@@ -4,7 +4,7 @@ use crate::crd::{MafaldaCluster, Session};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
-use mafalda_plan::{Action, Step};
+use mafalda_plan::{Action, Reason, Step};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -31,7 +31,8 @@ pub enum About<'a> {
 }
 
 /// What an action is about and the word for it, if people are told. Placing is not: the Session's
-/// conditions say it, and each event is one more write.
+/// conditions say it, and each event is one more write. Nor is that a pod ends what is over: the Session's
+/// end was told, or there is none any more that an event could be about.
 pub fn told(action: &Action) -> Option<(About<'_>, EventType, &'static str)> {
     let normal = EventType::Normal;
     let cluster = About::Cluster;
@@ -58,9 +59,16 @@ pub fn told(action: &Action) -> Option<(About<'_>, EventType, &'static str)> {
         Step::ExpireSession { session } => {
             (About::Session(session.as_str()), normal, "ExpireSession")
         }
-        Step::PlaceSession { .. } | Step::AdoptSession { .. } | Step::FenceSession { .. } => {
-            return None;
+        Step::AdoptSession { session, .. } => {
+            (About::Session(session.as_str()), normal, "AdoptSession")
         }
+        Step::FenceSession { .. } if action.reason == Reason::SessionEnded => return None,
+        Step::FenceSession { session, .. } => (
+            About::Session(session.as_str()),
+            EventType::Warning,
+            "FenceSession",
+        ),
+        Step::PlaceSession { .. } => return None,
     })
 }
 
@@ -142,4 +150,48 @@ pub fn of_cluster(cluster: &MafaldaCluster) -> ObjectReference {
 /// What an event of a session is about.
 pub fn of_session(session: &Session) -> ObjectReference {
     session.object_ref(&())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mafalda_plan::Generation;
+
+    fn said(step: Step, reason: Reason) -> Option<(About<'static>, EventType, &'static str)> {
+        let action = Box::leak(Box::new(Action { step, reason }));
+        told(action)
+    }
+
+    fn fence(reason: Reason) -> Option<(About<'static>, EventType, &'static str)> {
+        let step = Step::FenceSession {
+            pod: "talk-0".into(),
+            session: "stage".into(),
+            generation: Generation(1),
+        };
+        said(step, reason)
+    }
+
+    /// Protects who reads `kubectl describe session`: that an older home was ended, and that one was found
+    /// already, is said there.
+    #[test]
+    fn homes_that_are_found_and_ended_are_told_on_the_session() {
+        let adopted = said(
+            Step::AdoptSession {
+                session: "stage".into(),
+                pod: "talk-1".into(),
+                generation: Generation(4),
+            },
+            Reason::RunsAlready {
+                generation: Generation(4),
+            },
+        );
+        let about = About::Session("stage");
+        assert_eq!(adopted, Some((about, EventType::Normal, "AdoptSession")));
+        let current = Generation(2);
+        let fenced = fence(Reason::OlderGeneration { current });
+        assert_eq!(fenced, Some((about, EventType::Warning, "FenceSession")));
+        let home = "talk-1".into();
+        assert!(fence(Reason::NotItsHome { home }).is_some());
+        assert_eq!(fence(Reason::SessionEnded), None);
+    }
 }

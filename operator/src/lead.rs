@@ -109,6 +109,7 @@ fn orphan_status(session: &Session, now: Duration) -> SessionStatus {
         phase: Some(Phase::Pending),
         generation: before.generation,
         last_reason: Some("ClusterNotFound".to_owned()),
+        mediasoup_version: before.mediasoup_version.clone(),
         conditions: vec![of("Ready"), of("Placed")],
         observed_generation: session.metadata.generation,
         ..SessionStatus::default()

@@ -44,6 +44,7 @@ pub struct Metrics {
     sessions: Family<Counted, Gauge>,
     actions: Family<Because, Counter>,
     jobs: Family<Done, Counter>,
+    events_left_out: Counter,
     plan: Histogram,
     active: Histogram,
 }
@@ -58,6 +59,7 @@ impl Default for Metrics {
             sessions: Family::default(),
             actions: Family::default(),
             jobs: Family::default(),
+            events_left_out: Counter::default(),
             plan: Histogram::new(exponential_buckets(0.0001, 4.0, 9)),
             active: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
         };
@@ -69,6 +71,11 @@ impl Default for Metrics {
             "jobs",
             "Requests to the API server and to pods by result",
             metrics.jobs.clone(),
+        );
+        registry.register(
+            "events_left_out",
+            "Events that were not written as there were too many; the log has what they say",
+            metrics.events_left_out.clone(),
         );
         let seconds = |registry: &mut Registry, name, help, metric: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
@@ -143,6 +150,11 @@ impl Metrics {
         self.jobs.get_or_create(&Done { result }).inc();
     }
 
+    /// An event was not written, as there were too many.
+    pub fn event_left_out(&self) {
+        self.events_left_out.inc();
+    }
+
     /// A session became Active for the first time, so long after the operator saw it.
     pub fn session_active(&self, after: Duration) {
         self.active.observe(after.as_secs_f64());
@@ -185,11 +197,16 @@ mod tests {
         let metrics = Metrics::default();
         metrics.lead(true);
         metrics.performed(false);
+        metrics.event_left_out();
         metrics.session_active(Duration::from_millis(20));
         let text = metrics.render().unwrap();
         assert!(text.contains("mafalda_operator_leader 1"), "{text}");
         assert!(
             text.contains("mafalda_operator_jobs_total{result=\"Failed\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("mafalda_operator_events_left_out_total 1"),
             "{text}"
         );
         assert!(

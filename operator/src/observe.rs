@@ -11,7 +11,7 @@ use crate::pod_api::{Heard, report};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::ResourceExt;
 use mafalda_plan as plan;
-use mafalda_plan::{Generation, Hosted, Observed, PodPhase, SessionName, SessionPhase, State};
+use mafalda_plan::{Generation, Hosted, Observed, PodPhase, SessionName, SessionPhase};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -97,7 +97,16 @@ impl Look<'_> {
             .map(|pod| (pod.name_any().into(), pod))
             .collect();
         book.keep_pods(|name| there.contains_key(name));
-        let sessions = self.meet_sessions(book);
+        let mut met = self.meet_sessions(book);
+        let sessions = met
+            .iter_mut()
+            .map(|(session, seat)| {
+                let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
+                let heard = home.and_then(|home| self.heard_of(home));
+                meet_version(book, session, seat, heard);
+                self.session(session, seat, heard)
+            })
+            .collect();
         let pods = book
             .pods
             .iter()
@@ -106,21 +115,12 @@ impl Look<'_> {
                 None => self.starting(name, note),
             })
             .collect();
-        let mut observed = Observed {
+        Observed {
             cluster: self.settings(book),
             pods,
-            sessions: Vec::new(),
+            sessions,
             now: self.now,
-        };
-        observed.sessions = sessions
-            .iter()
-            .map(|(session, seat)| {
-                let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
-                let heard = home.and_then(|home| self.heard_of(home));
-                self.session(session, seat, heard, &observed)
-            })
-            .collect();
-        observed
+        }
     }
 
     fn settings(&self, book: &Book) -> plan::Cluster {
@@ -163,29 +163,11 @@ impl Look<'_> {
     }
 
     /// A Session, with what was heard of its home pod.
-    fn session(
-        &self,
-        session: &Session,
-        seat: &Seat,
-        home: Option<&Heard>,
-        observed: &Observed,
-    ) -> plan::Session {
+    fn session(&self, session: &Session, seat: &Seat, home: Option<&Heard>) -> plan::Session {
         let spec = &session.spec;
         let seconds = |seconds: Option<u32>| seconds.map(|s| Duration::from_secs(s.into()));
-        let labels = &spec.placement.node_labels;
-        let has = |pod: &plan::Pod| {
-            labels
-                .iter()
-                .all(|(key, value)| pod.node_labels.get(key) == Some(value))
-                && pod.state(&observed.cluster, self.now) == State::Available
-        };
-        // A hint, not a condition: what no pod that takes sessions can fulfil is not asked for.
-        let wanted = if !labels.is_empty() && observed.pods.iter().any(has) {
-            labels.clone()
-        } else {
-            BTreeMap::new()
-        };
         let name = session.name_any();
+        let said = home.and_then(|home| session_of(home, &name));
         plan::Session {
             name: name.as_str().into(),
             expected_participants: Some(spec.expected_participants),
@@ -193,8 +175,8 @@ impl Look<'_> {
             max_pods: spec.spread.max_pods.into(),
             hints: plan::Hints {
                 region: spec.placement.region.as_deref().map(Into::into),
-                node_labels: wanted,
-                mediasoup: None,
+                node_labels: spec.placement.node_labels.clone(),
+                mediasoup: seat.mediasoup.as_deref().map(Into::into),
             },
             time_to_live: plan::TimeToLive {
                 empty: seconds(spec.lifetime.empty_seconds),
@@ -205,9 +187,12 @@ impl Look<'_> {
                 .as_ref()
                 .map(since_1970)
                 .unwrap_or(self.now),
-            empty_since: home
-                .and_then(|home| session_of(home, &name)?.empty_since)
-                .map(Duration::from_secs),
+            // A pod's clock may be behind: it was not empty there before it was there.
+            empty_since: said.and_then(|said| {
+                let since = Duration::from_secs(said.empty_since?);
+                Some(since.max(seat.home.as_ref()?.since))
+            }),
+            attended: said.is_some_and(|said| said.connections > 0),
             phase: seat.phase,
             generation: seat.generation,
             home: seat.home.clone().map(|home| plan::Home {
@@ -382,6 +367,22 @@ impl View {
             sessions: report.sessions.iter().map(hosted).collect(),
             anonymous: report.anonymous(),
             borrowers: report.borrowers,
+        }
+    }
+}
+
+/// Notes the mediasoup version of a home that was placed when nobody wrote it down.
+fn meet_version(book: &mut Book, session: &Session, seat: &mut Seat, home: Option<&Heard>) {
+    let Some(heard) = home.filter(|_| seat.mediasoup.is_none()) else {
+        return;
+    };
+    let version = &heard.report.mediasoup.npm;
+    let runs = session_of(heard, &session.name_any());
+    let runs = runs.is_some_and(|said| said.generation == seat.generation.0);
+    if runs && !version.is_empty() {
+        seat.mediasoup = Some(version.clone());
+        if let Some(noted) = book.seats.get_mut(&SessionName::from(session.name_any())) {
+            noted.mediasoup.clone_from(&seat.mediasoup);
         }
     }
 }

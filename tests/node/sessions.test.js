@@ -4,7 +4,11 @@ import test from 'node:test';
 import WebSocket from 'ws';
 import { createWorker } from '../lib/application.js';
 import { startVirtualPod } from '../lib/pod.js';
+import { indexOf, mediaCodecs, opus, packet, sendAndAwait } from '../lib/rtp.js';
 import { until } from '../lib/until.js';
+import { connectClient } from '../lib/webrtc-client.js';
+
+const listenInfos = [{ protocol: /** @type {const} */ ('udp'), ip: '127.0.0.1' }];
 
 /** @param {import('../lib/pod.js').Pod} pod */
 function client(pod) {
@@ -45,7 +49,8 @@ test('a session is made, used, raised and ended; an older generation is refused'
   const worker = await createWorker(t, pod.webSocketUrl + path);
   await worker.createRouter();
   const used = await ask('GET', path);
-  assert.deepEqual([used.body.connections, used.body.emptySince], [1, null]);
+  // An application that is connected is nobody in it.
+  assert.deepEqual([used.body.connections, used.body.emptySince], [1, made.body.emptySince]);
   assert.equal(used.body.carries.routers, 1);
   assert.deepEqual((await ask('GET', '/v1/sessions')).body.sessions, [used.body]);
 
@@ -61,6 +66,107 @@ test('a session is made, used, raised and ended; an older generation is refused'
   await died;
   assert.equal((await ask('PUT', path, { generation: 2 })).status, 409, 'it is remembered');
   await assert.rejects(createWorker(t, pod.webSocketUrl + path));
+});
+
+test('who is in a session is counted by transports, and it is empty when there are none', async (t) => {
+  const pod = await startVirtualPod(t);
+  const ask = client(pod);
+  const path = '/v1/sessions/call';
+  await ask('PUT', path, { generation: 1 });
+  const worker = await createWorker(t, pod.webSocketUrl + path);
+  const router = await worker.createRouter();
+  /** @param {number} participants @param {boolean} empty */
+  const is = (participants, empty) =>
+    until(`${participants} participants`, async () => {
+      const { body } = await ask('GET', path);
+      return body.participants === participants && (body.emptySince !== null) === empty;
+    });
+  await is(0, true);
+  const plain = await router.createPlainTransport({ listenInfo: listenInfos[0] });
+  await is(0, false);
+  const [first, second] = [
+    await router.createWebRtcTransport({ listenInfos }),
+    await router.createWebRtcTransport({ listenInfos }),
+  ];
+  await is(1, false);
+  const third = await router.createWebRtcTransport({ listenInfos });
+  await is(2, false);
+  plain.close();
+  first.close();
+  await is(1, false);
+  second.close();
+  third.close();
+  await is(0, true);
+  await router.createWebRtcTransport({ listenInfos });
+  await is(1, false);
+  router.close();
+  await is(0, true);
+  await (await worker.createRouter()).createWebRtcTransport({ listenInfos });
+  await is(1, false);
+  worker.close();
+  await is(0, true);
+});
+
+test('a participant past the limit is refused, the others go on, and a higher limit lets it in', async (t) => {
+  const pod = await startVirtualPod(t, { workers: 2 });
+  const ask = client(pod);
+  const path = '/v1/sessions/call';
+  const limited = await ask('PUT', path, { generation: 1, maxParticipants: 2 });
+  assert.deepEqual([limited.body.maxParticipants, limited.body.participants], [2, 0]);
+  const join = async () => {
+    const worker = await createWorker(t, pod.webSocketUrl + path);
+    const router = await worker.createRouter({ mediaCodecs });
+    return { router, transport: () => router.createWebRtcTransport({ listenInfos }) };
+  };
+  // The limit is the session's: two applications have it together.
+  const [here, there] = [await join(), await join()];
+  const [from, to] = [await here.transport(), await here.transport()];
+  const [sender, receiver] = await Promise.all([connectClient(t, from), connectClient(t, to)]);
+  const producer = await from.produce({ kind: 'audio', rtpParameters: opus(1111) });
+  await to.consume({ producerId: producer.id, rtpCapabilities: here.router.rtpCapabilities });
+  /** @type {number[]} */
+  const received = [];
+  receiver.onRtp = ({ payload }) => received.push(indexOf(payload));
+  await there.transport();
+  await there.transport();
+
+  const refused = /session call has 4 WebRtcTransports.* limit of 2 participants.*maxParticipants/;
+  for (const { transport } of [here, there]) await assert.rejects(transport(), refused);
+  // So many at once are refused one by one; what is no participant's is not counted.
+  const crowd = await Promise.allSettled(Array.from({ length: 20 }, () => there.transport()));
+  assert.ok(crowd.every(({ status }) => status === 'rejected'));
+  await there.router.createPlainTransport({ listenInfo: listenInfos[0] });
+  await sendAndAwait(200, (i) => sender.sendRtp(packet(1111, i)), received);
+  assert.equal((await ask('GET', path)).body.participants, 2);
+
+  // The generation stays.
+  const raised = await ask('PUT', path, { generation: 1, maxParticipants: 3 });
+  assert.deepEqual([raised.status, raised.body.maxParticipants], [200, 3]);
+  const [fifth] = [await there.transport(), await there.transport()];
+  await assert.rejects(here.transport(), /6 WebRtcTransports.* limit of 3 participants/);
+  // A lower limit sends nobody away.
+  await ask('PUT', path, { generation: 1, maxParticipants: 1 });
+  assert.equal((await ask('GET', path)).body.participants, 3);
+  fifth.close();
+  await assert.rejects(there.transport(), /5 WebRtcTransports.* limit of 1 participants/);
+  assert.equal(from.closed || to.closed, false);
+});
+
+test('a participant who leaves makes room for the next at once', async (t) => {
+  const pod = await startVirtualPod(t);
+  const path = '/v1/sessions/call';
+  await client(pod)('PUT', path, { generation: 1, maxParticipants: 1 });
+  const worker = await createWorker(t, pod.webSocketUrl + path);
+  const router = await worker.createRouter({ mediaCodecs });
+  const transport = () => router.createWebRtcTransport({ listenInfos });
+  await transport();
+  for (let i = 0; i < 20; i++) {
+    // The end of the last one is not waited for.
+    const last = await transport();
+    last.close();
+  }
+  await transport();
+  await assert.rejects(transport(), /2 WebRtcTransports/);
 });
 
 test('a drained pod keeps what it has and takes nothing new, until that is taken back', async (t) => {
@@ -111,6 +217,7 @@ test('wrong requests are refused with a reason', async (t) => {
     ['PUT', '/v1/sessions/a', {}, /generation/],
     ['PUT', '/v1/sessions/a', { generation: 'one' }, /invalid type/],
     ['PUT', '/v1/sessions/a', { generation: 1, colour: 1 }, /colour/],
+    ['PUT', '/v1/sessions/a', { generation: 1, maxParticipants: -1 }, /maxParticipants|-1/],
     ['DELETE', '/v1/sessions/a?generation=x', undefined, /query/],
     ['PUT', '/v1/drain', { phase: 'tired' }, /tired/],
     ['PUT', '/v1/drain', { phase: 'draining', deadlineSeconds: 1e9 }, /deadlineSeconds/],

@@ -24,6 +24,7 @@ const WRITERS: &[Role] = &[Role::Operator];
 struct Put {
     generation: u64,
     max_connections: Option<usize>,
+    max_participants: Option<u32>,
     /// The pods that lend it workers, and no others do from now on; as before when absent: those that
     /// lend to all.
     pods: Option<Vec<Peer>>,
@@ -153,6 +154,7 @@ async fn put(
     let wanted = Wanted {
         generation: put.generation,
         max_connections: put.max_connections,
+        max_participants: put.max_participants,
     };
     let is_new = pod
         .put_session(name, wanted)

@@ -70,6 +70,7 @@ pub fn rank_pods(
         region: wish.region.as_ref(),
         node_labels: &labels,
         mediasoup: wish.mediasoup.as_ref(),
+        spoken: None,
     };
     let pods: Vec<Pod> = seen.iter().map(pod).collect();
     let (mut roomy, mut full, mut nearest) = (Vec::new(), Vec::new(), None);

@@ -117,7 +117,8 @@ fn leaves(world: &World<'_>, index: usize) -> Option<(Reason, bool)> {
         State::Suspect if world.is_lost(candidate) => {
             return Some((Reason::HomeSilent { pod: pod()? }, true));
         }
-        State::Draining | State::Terminating => session.empty_since.is_none(),
+        // Its application would lose nothing but its worker; but it may be about to let somebody in.
+        State::Draining | State::Terminating => session.empty_since.is_none() || session.attended,
         State::Available
         | State::Addressless
         | State::Starting

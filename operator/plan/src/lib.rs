@@ -5,7 +5,7 @@
 //! calls it carries the actions out in their order, notes them ([`Observed::apply`]), and calls it
 //! again when there is news.
 //!
-//! [`choose_pod`] decides alone on which pod something goes; [`rank_pods`] does so for who knows of pods
+//! [`choose_pod`] decides alone on which pod a session goes; [`rank_pods`], by the same rules, for who knows of pods
 //! what they say of themselves and nothing else: the gateway, for workers that belong to no session.
 //! Where no operator is, [`lend`] and [`lost_home`] are the parts of the plan that it carries out for
 //! sessions.
@@ -15,8 +15,12 @@
 //!   placed waits, with a reason.
 //! - Each placement is the next generation, so no generation has two homes. What a pod runs of an
 //!   older one is fenced.
-//! - Nothing is placed on a pod that is not ready, has no known address, is cordoned, draining, silent
-//!   or of a mediasoup version that the session's application does not speak.
+//! - Nothing is placed on a pod that is not ready, has no known address, is cordoned, draining or silent.
+//!   A worker without a session is placed on pods of the mediasoup version that its application speaks
+//!   and on no other ([`rank_pods`]).
+//! - A session that is placed anew goes to a pod of the mediasoup version that its last home had, as long
+//!   as one of those takes it; only then to another, rather than not at all. Region and labels of nodes are
+//!   preferences too.
 //! - A drain ends by its deadline. A session has one home in each generation, and only pods of its
 //!   home's mediasoup version lend to it.
 //! - A session that is small, or whose workers are below the watermark, is lent nothing.

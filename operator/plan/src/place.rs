@@ -21,10 +21,12 @@ pub struct Request<'a> {
     pub load: Load,
     /// Preferred.
     pub region: Option<&'a Region>,
-    /// Required of the pod's node.
+    /// Preferred of the pod's node, the more of them the better.
     pub node_labels: &'a BTreeMap<String, String>,
-    /// Required.
+    /// Required: who asks is there already, and speaks this release.
     pub mediasoup: Option<&'a MediasoupVersion>,
+    /// Preferred: who asks has spoken this release, and is placed anew.
+    pub spoken: Option<&'a MediasoupVersion>,
 }
 
 impl<'a> Request<'a> {
@@ -34,7 +36,8 @@ impl<'a> Request<'a> {
             load,
             region: hints.region.as_ref(),
             node_labels: &hints.node_labels,
-            mediasoup: hints.mediasoup.as_ref(),
+            mediasoup: None,
+            spoken: hints.mediasoup.as_ref(),
         }
     }
 
@@ -132,11 +135,6 @@ impl<'a> Candidate<'a> {
             let version = pod.mediasoup.as_ref().ok_or(None)?;
             refuse(version != wanted, NoPod::OtherVersion)?;
         }
-        if !request.node_labels.is_empty() {
-            pod.node.as_ref().ok_or(None)?;
-            let has = |(key, value)| pod.node_labels.get(key) == Some(value);
-            refuse(!request.node_labels.iter().all(has), NoPod::LabelsDiffer)?;
-        }
         let nowhere = pod.ready_since.is_some() && !pod.address_known;
         refuse(nowhere, NoPod::AddressUnknown)?;
         if self.state == State::Starting {
@@ -146,12 +144,25 @@ impl<'a> Candidate<'a> {
         refuse(!self.has_room(request.load), NoPod::Full)
     }
 
-    /// `Less` if this is the better choice. Nobody's first choice is moved for it: the region, then
-    /// the current revision, then large sessions apart, then the fullest, so that others stay empty.
+    /// How many of these labels its node has not.
+    fn lacks(&self, labels: &BTreeMap<String, String>) -> usize {
+        let has =
+            |(key, value): &(&String, &String)| self.pod.node_labels.get(*key) == Some(*value);
+        labels.len() - labels.iter().filter(has).count()
+    }
+
+    /// `Less` if this is the better choice. Nobody's first choice is moved for it: the mediasoup version
+    /// that was spoken, then the region, then as many of the labels as possible, then the current
+    /// revision, then large sessions apart, then the fullest, so that others stay empty.
     pub(crate) fn rank(&self, other: &Self, request: &Request<'_>) -> Ordering {
+        let foreign =
+            |c: &Self| request.spoken.is_some() && c.pod.mediasoup.as_ref() != request.spoken;
         let far = |c: &Self| request.region.is_some() && c.pod.region.as_ref() != request.region;
         let crowd = |c: &Self| if c.is_large(request.load) { c.large } else { 0 };
-        let order = |c: &Self| (far(c), !c.current, crowd(c));
+        let order = |c: &Self| {
+            let (foreign, far, lacks) = (foreign(c), far(c), c.lacks(request.node_labels));
+            (foreign, far, lacks, !c.current, crowd(c))
+        };
         order(self)
             .cmp(&order(other))
             .then_with(|| other.load.cmp(&self.load))
@@ -162,10 +173,8 @@ impl<'a> Candidate<'a> {
 /// Why there is no pod: how far the best of them came, from nothing to all but the room.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum NoPod {
-    /// None has the release of mediasoup that is asked for.
+    /// None has the release of mediasoup that a worker without a session has to have.
     OtherVersion,
-    /// No node has the labels that are asked for.
-    LabelsDiffer,
     /// None takes anything new: there is none, or they start, drain, are silent or ended.
     NoneReady,
     /// No address is known of those that are ready.
@@ -181,7 +190,6 @@ impl NoPod {
             Self::NoneReady => "NoPodReady",
             Self::AddressUnknown => "AddressUnknown",
             Self::OtherVersion => "OtherMediasoupVersion",
-            Self::LabelsDiffer => "NodeLabelsDiffer",
             Self::Full => "PodsFull",
         }
     }
@@ -193,7 +201,6 @@ impl fmt::Display for NoPod {
             Self::NoneReady => "no media pod is ready to take a session",
             Self::AddressUnknown => "no ready media pod has a known address",
             Self::OtherVersion => "no media pod has the mediasoup version that is asked for",
-            Self::LabelsDiffer => "no media pod is on a node with the labels that are asked for",
             Self::Full => "no media pod has room below the watermark",
         })
     }

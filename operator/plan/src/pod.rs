@@ -114,7 +114,7 @@ pub struct Drain {
 pub enum DrainPhase {
     /// Takes nothing new; what it has stays.
     Cordoned,
-    /// Sessions without participants move; at the deadline, all do.
+    /// Sessions without an application move; at the deadline, all do.
     Draining,
 }
 

@@ -57,7 +57,7 @@ pub enum Reason {
     HomeSilent { pod: PodName },
     /// The home pod is well, but does not run it.
     SessionMissing { pod: PodName },
-    /// The home pod drains, and nobody is in the session.
+    /// The home pod drains, and no application has the session.
     NobodyThere { pod: PodName },
     /// The home pod's drain is over.
     HomeDrained { pod: PodName },
@@ -183,7 +183,7 @@ impl fmt::Display for Reason {
             Self::HomeSilent { pod } => write!(f, "home pod {pod} does not answer"),
             Self::SessionMissing { pod } => write!(f, "home pod {pod} does not run the session"),
             Self::NobodyThere { pod } => {
-                write!(f, "home pod {pod} drains and nobody is in the session")
+                write!(f, "home pod {pod} drains and no application is connected")
             }
             Self::HomeDrained { pod } => write!(f, "the drain of home pod {pod} is over"),
             Self::RunsAlready { generation } => {

@@ -17,15 +17,17 @@ pub struct Session {
     pub name: SessionName,
     /// How many are expected.
     pub expected_participants: Option<u32>,
-    /// How many are let in.
+    /// How many are let in: its home sees to that.
     pub max_participants: Option<u32>,
     /// Over how many pods it may spread, its home pod among them. At least 1.
     pub max_pods: u32,
     pub hints: Hints,
     pub time_to_live: TimeToLive,
     pub created: Duration,
-    /// Since when nobody is in it.
+    /// Since when nobody is in it: none of its applications has a transport.
     pub empty_since: Option<Duration>,
+    /// Applications of it are connected, whether somebody is in it or not.
+    pub attended: bool,
     pub phase: SessionPhase,
     pub generation: Generation,
     pub home: Option<Home>,
@@ -51,14 +53,15 @@ pub struct Lender {
     pub since: Duration,
 }
 
-/// What a session asks of its pod.
+/// What a session would like of its pod. None of it keeps it from being placed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Hints {
-    /// Preferred; another is better than none.
+    /// Where it should be.
     pub region: Option<Region>,
-    /// Labels that the pod's node must have.
+    /// Labels that the pod's node should have, as many of them as possible.
     pub node_labels: BTreeMap<String, String>,
-    /// The release that its application speaks. Required.
+    /// The release that its last home had, and so its application: an application of another release is
+    /// refused by the pod. `None` before its first home.
     pub mediasoup: Option<MediasoupVersion>,
 }
 

@@ -150,6 +150,7 @@ fn grant_to(world: &mut World<'_>, seat: usize, home: usize) {
         region: near.region.as_ref(),
         node_labels: &labels,
         mediasoup: near.mediasoup.as_ref(),
+        spoken: None,
     };
     let has: HashSet<&PodName> = session.lenders.iter().map(|lender| &lender.pod).collect();
     let fits = |index: &usize| {

@@ -60,6 +60,26 @@ fn a_drain_has_two_phases_and_an_end() {
     }
 }
 
+/// Protects who is about to join: an application that is connected keeps its worker until the deadline,
+/// also while nobody is in its session.
+#[test]
+fn a_session_whose_application_is_connected_stays_until_the_deadline() {
+    let attended = |age| {
+        let mut empty = leaving(DrainPhase::Draining, age, false);
+        empty.sessions[0].attended = true;
+        planned(empty)
+    };
+    assert_eq!(attended(3599), NOTHING);
+    assert_eq!(
+        attended(3600),
+        [
+            "move a from c-0 to c-1 as 2: HomeDrained",
+            "fence a on c-0 up to 1: OlderGeneration",
+            "delete c-0: DeadlineReached",
+        ]
+    );
+}
+
 #[test]
 fn the_deadline_holds_even_if_there_is_no_other_place() {
     let mut full = leaving(DrainPhase::Draining, 3600, true);

@@ -97,28 +97,17 @@ fn filters_leave_only_pods_that_can_take_it() {
             Err(NoPod::AddressUnknown),
         ),
         (
-            "another version",
+            "nothing that is wished for is there: it is placed all the same",
             vec![pod(0, 0.0)],
             Session {
                 hints: Hints {
+                    region: Some("nowhere".into()),
+                    node_labels: [("gpu".into(), "yes".into())].into(),
                     mediasoup: Some("3.26.0".into()),
-                    ..Hints::default()
                 },
                 ..ten()
             },
-            Err(NoPod::OtherVersion),
-        ),
-        (
-            "other labels",
-            vec![pod(0, 0.0)],
-            Session {
-                hints: Hints {
-                    node_labels: [("gpu".into(), "no".into())].into(),
-                    ..Hints::default()
-                },
-                ..ten()
-            },
-            Err(NoPod::LabelsDiffer),
+            Ok("c-0"),
         ),
         ("full", vec![used(0, 0.65)], ten(), Err(NoPod::Full)),
         ("just fits", vec![used(0, 0.64)], ten(), Ok("c-0")),
@@ -212,6 +201,168 @@ fn ranks_by_region_then_revision_then_pack() {
             "an old revision before none",
             vec![old(0, 0.6), used(1, 0.99)],
             small(),
+            Ok("c-0"),
+        ),
+    ];
+    for (title, pods, session, chosen) in rows {
+        let got = choice(&pods, &session);
+        assert_eq!(got.as_deref(), chosen.as_ref().map(|name| *name), "{title}");
+    }
+}
+
+/// Protects sessions from their own wishes: labels of nodes are counted, and what has no room or is
+/// not there is no reason to wait.
+#[test]
+fn the_pod_whose_node_lacks_the_fewest_labels_is_chosen() {
+    let labelled = |ordinal, load, labels: &[&str]| Pod {
+        node_labels: labels
+            .iter()
+            .map(|key| ((*key).into(), "yes".into()))
+            .collect(),
+        ..used(ordinal, load)
+    };
+    let wishing = |labels: &[&str]| Session {
+        hints: Hints {
+            node_labels: labels
+                .iter()
+                .map(|key| ((*key).into(), "yes".into()))
+                .collect(),
+            ..Hints::default()
+        },
+        ..session("a", 3)
+    };
+    let three = || {
+        vec![
+            labelled(0, 0.6, &[]),
+            labelled(1, 0.1, &["gpu"]),
+            labelled(2, 0.2, &["gpu", "ssd"]),
+        ]
+    };
+    let full = |ordinal: usize| {
+        let mut pods = three();
+        pods[ordinal].cpu = vec![0.99; 2];
+        pods
+    };
+    let rows: Vec<Row> = vec![
+        ("all of them", three(), wishing(&["gpu", "ssd"]), Ok("c-2")),
+        (
+            "two of three before one",
+            three(),
+            wishing(&["gpu", "ssd", "mars"]),
+            Ok("c-2"),
+        ),
+        (
+            "the one that has them all is full: one of two before none",
+            full(2),
+            wishing(&["gpu", "ssd"]),
+            Ok("c-1"),
+        ),
+        (
+            "equally many: the fullest",
+            three(),
+            wishing(&["gpu"]),
+            Ok("c-2"),
+        ),
+        (
+            "nobody has it: the fullest",
+            three(),
+            wishing(&["mars"]),
+            Ok("c-0"),
+        ),
+        (
+            "the key with another value is lacking",
+            vec![used(0, 0.1), labelled(1, 0.0, &["gpu"])],
+            Session {
+                hints: Hints {
+                    node_labels: [("gpu".into(), "no".into())].into(),
+                    ..Hints::default()
+                },
+                ..session("a", 3)
+            },
+            Ok("c-0"),
+        ),
+        (
+            "its region before any label",
+            vec![
+                labelled(0, 0.0, &["gpu"]),
+                Pod {
+                    region: Some("far".into()),
+                    ..used(1, 0.0)
+                },
+            ],
+            Session {
+                hints: Hints {
+                    region: Some("far".into()),
+                    ..wishing(&["gpu"]).hints
+                },
+                ..session("a", 3)
+            },
+            Ok("c-1"),
+        ),
+        (
+            "a label before the wanted revision",
+            vec![
+                used(0, 0.6),
+                Pod {
+                    revision: "old".into(),
+                    ..labelled(1, 0.1, &["gpu"])
+                },
+            ],
+            wishing(&["gpu"]),
+            Ok("c-1"),
+        ),
+    ];
+    for (title, pods, session, chosen) in rows {
+        let got = choice(&pods, &session);
+        assert_eq!(got.as_deref(), chosen.as_ref().map(|name| *name), "{title}");
+    }
+}
+
+/// Protects applications in an upgrade: one whose session is placed anew finds the mediasoup that it
+/// speaks, wherever a pod of that takes it.
+#[test]
+fn the_mediasoup_version_of_before_comes_before_all_other_wishes() {
+    let older = |ordinal, load| Pod {
+        revision: "old".into(),
+        region: Some("far".into()),
+        mediasoup: Some("3.26.0".into()),
+        ..used(ordinal, load)
+    };
+    let spoke = |version: Option<&str>| Session {
+        hints: Hints {
+            region: Some("here".into()),
+            mediasoup: version.map(Into::into),
+            ..Hints::default()
+        },
+        ..session("a", 3)
+    };
+    let unknown = Pod {
+        mediasoup: None,
+        ..used(0, 0.6)
+    };
+    let rows: Vec<Row> = vec![
+        (
+            "before region, revision and the fullest",
+            vec![used(0, 0.6), older(1, 0.1)],
+            spoke(Some("3.26.0")),
+            Ok("c-1"),
+        ),
+        (
+            "another before none",
+            vec![used(0, 0.6), older(1, 0.99)],
+            spoke(Some("3.26.0")),
+            Ok("c-0"),
+        ),
+        (
+            "a pod that did not say it is another",
+            vec![unknown, older(1, 0.1)],
+            spoke(Some("3.26.0")),
+            Ok("c-1"),
+        ),
+        (
+            "who never had a home has spoken none",
+            vec![used(0, 0.1), older(1, 0.6)],
+            spoke(None),
             Ok("c-0"),
         ),
     ];

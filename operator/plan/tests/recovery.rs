@@ -224,6 +224,37 @@ fn what_ended_is_ended_everywhere() {
     assert_eq!(planned(deleted), ["fence a on c-0 up to 1: SessionEnded"]);
 }
 
+/// Protects sessions from their wishes when their home dies: the best pod that is left takes them.
+#[test]
+fn a_lost_session_prefers_its_version_and_labels_and_takes_what_there_is() {
+    let mut lost = pair();
+    lost.pods[0].phase = PodPhase::Failed;
+    lost.sessions[0].hints = Hints {
+        node_labels: [("gpu".into(), "yes".into())].into(),
+        mediasoup: Some("3.26.0".into()),
+        ..Hints::default()
+    };
+    let moved_to = |observed: Observed| {
+        let notes = planned(observed);
+        notes.into_iter().find(|note| note.starts_with("move"))
+    };
+    let only = moved_to(lost.clone());
+    assert_eq!(
+        only.as_deref(),
+        Some("move a from c-0 to c-1 as 2: HomeFailed")
+    );
+    let mut same = pod(2, 0.0);
+    same.mediasoup = Some("3.26.0".into());
+    same.revision = "old".into();
+    lost.pods.push(same);
+    lost.pods[1].node_labels = [("gpu".into(), "yes".into())].into();
+    let best = moved_to(lost);
+    assert_eq!(
+        best.as_deref(),
+        Some("move a from c-0 to c-2 as 2: HomeFailed")
+    );
+}
+
 #[test]
 fn sessions_end_with_their_time_to_live() {
     for (title, empty_since, empty, total, expected) in [

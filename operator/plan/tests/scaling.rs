@@ -124,13 +124,13 @@ fn a_session_no_pod_has_room_for_makes_one_pod_and_not_another() {
         planned(observed.clone()),
         ["create c-100: SessionsWait", "hold a: PodsFull"]
     );
-    // An empty pod on the wrong node: a third would be no better.
+    // An empty pod on the wrong node is better than to wait for one on the right one.
     observed.sessions[0].hints.node_labels = [("zone".into(), "x".into())].into();
     for pod in &mut observed.pods {
         pod.node_labels = [("zone".into(), "x".into())].into();
     }
     observed.pods.push(pod(2, 0.0));
-    assert_eq!(planned(observed), ["hold a: PodsFull"]);
+    assert_eq!(planned(observed), ["place a on c-2 as 1: Placed"]);
 }
 
 #[test]

@@ -403,6 +403,7 @@ impl Actor {
                 continue;
             };
             if !self.shared.events.allow() {
+                self.shared.metrics.event_left_out();
                 continue;
             }
             let regarding = match about {
@@ -487,7 +488,9 @@ impl Actor {
         match (&job, result) {
             (Job::Settle(settle), Ok(())) => {
                 let name = SessionName::from(settle.session.name_any());
-                self.book.settle(&name, settle.seat.decided, now);
+                let spec = settle.session.metadata.generation;
+                self.book
+                    .settle(&name, settle.seat.decided, spec, settle.access, now);
             }
             (
                 Job::Tell {

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// How long a status is given to come back from the API server before it is written again.
 const ECHO: Duration = Duration::from_secs(5);
+/// How often the number of a session's participants is written at most.
+const COUNTED: Duration = Duration::from_secs(30);
 /// After how long a home is told again which pods lend to its session: their token is good for more.
 const LEND: Duration = Duration::from_secs(LENDING_LIFE.as_secs() / 3);
 
@@ -78,13 +80,15 @@ pub enum Job {
         session: String,
         home: Peer,
         generation: u64,
+        max_participants: u32,
         decision: u32,
     },
-    /// Tell a session's home which pods lend it workers.
+    /// Tell a session's home which pods lend it workers, and how many participants it lets in.
     Lend {
         session: String,
         home: Peer,
         generation: u64,
+        max_participants: u32,
         lenders: Vec<Peer>,
         decision: u32,
     },
@@ -101,6 +105,10 @@ pub struct Settle {
     pub seat: Seat,
     /// Its home pod's address.
     pub pod: Option<IpAddr>,
+    /// How many its home says are in it.
+    pub participants: Option<u64>,
+    /// Whether its Secret is to be written too.
+    pub access: bool,
 }
 
 /// Jobs with the same key are not done at the same time.
@@ -194,10 +202,19 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
             });
         }
     }
-    // Few sessions are lent anything: the others are not looked at more closely.
+    // Few sessions are lent anything, or have another limit than their homes: the others are not looked
+    // at more closely.
     let reports = look.heard.values().flat_map(|heard| &heard.report.sessions);
-    let borrowing = reports.filter(|said| !said.pods.is_empty());
-    let borrowing: HashSet<&str> = borrowing.map(|said| said.name.as_str()).collect();
+    let mut limits: HashMap<&str, Option<u32>> = HashMap::new();
+    let mut borrowing: HashSet<&str> = HashSet::new();
+    for said in reports {
+        if said.participants.is_some() {
+            limits.insert(&said.name, said.max_participants);
+        }
+        if !said.pods.is_empty() {
+            borrowing.insert(&said.name);
+        }
+    }
     for session in look.sessions {
         let name = SessionName::from(session.name_any());
         let seat = book.seats.get(&name);
@@ -205,7 +222,9 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
         if let Some(seat) = seat.filter(|seat| uid == Some(&seat.uid)) {
             let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
             let lends = !seat.lenders.is_empty() || borrowing.contains(name.as_str());
-            if let Some(home) = home.filter(|_| lends) {
+            let limit = limits.get(name.as_str());
+            let limited = limit.is_some_and(|told| *told != Some(session.spec.max_participants));
+            if let Some(home) = home.filter(|_| lends || limited) {
                 jobs.extend(lend(look, session, seat, home, &there));
             }
             jobs.extend(match (seat.untold, home) {
@@ -352,11 +371,12 @@ fn tell(look: &Look<'_>, session: &Session, seat: &Seat, pod: &Pod) -> Option<Jo
         session: session.name_any(),
         home: look.peer(pod)?,
         generation: seat.generation.0,
+        max_participants: session.spec.max_participants,
         decision: seat.decided,
     })
 }
 
-/// What a home does not know of the pods that lend to its session.
+/// What a home does not know of the pods that lend to its session, and of its limit.
 fn lend(
     look: &Look<'_>,
     session: &Session,
@@ -373,8 +393,11 @@ fn lend(
             .lenders
             .iter()
             .all(|lender| said.pods.iter().any(|pod| pod.name == lender.pod.as_str()));
+    // A pod that counts nobody knows of no limit either.
+    let max_participants = session.spec.max_participants;
+    let is_limited = said.participants.is_none() || said.max_participants == Some(max_participants);
     let is_fresh = |at: Duration| look.now.saturating_sub(at) < LEND;
-    if is_told && (seat.lenders.is_empty() || seat.lent_at.is_some_and(is_fresh)) {
+    if is_told && is_limited && (seat.lenders.is_empty() || seat.lent_at.is_some_and(is_fresh)) {
         return None;
     }
     let peer = |lender: &Lender| look.peer(there.get(&lender.pod)?);
@@ -382,6 +405,7 @@ fn lend(
         session: session.name_any(),
         home: look.peer(home)?,
         generation: seat.generation.0,
+        max_participants,
         // One without an address has gone: the next plan takes it back.
         lenders: seat.lenders.iter().filter_map(peer).collect(),
         decision: seat.decided,
@@ -399,16 +423,45 @@ fn settle(
     let generation = status.and_then(|status| status.generation);
     let age = look.now.saturating_sub(seat.settled_at);
     let active = seat.phase == SessionPhase::Active;
-    let written = generation.unwrap_or_default() == seat.generation.0
-        && (status.and_then(|status| status.phase) == Some(Phase::Active)) == active;
-    let due = (seat.decided > seat.settled && !seat.untold)
+    let same = generation.unwrap_or_default() == seat.generation.0;
+    let written = same && (status.and_then(|status| status.phase) == Some(Phase::Active)) == active;
+    let access = (seat.decided > seat.settled && !seat.untold)
         || (seat.decided > 0 && !written && age >= ECHO)
         || (active && access::is_due(seat.token_since, look.now));
-    due.then(|| {
+    let counted = status.and_then(|status| status.participants);
+    // Those of an earlier generation are gone.
+    let participants = || participants(look, session, seat, home).or(counted.filter(|_| same));
+    // Before the pod was told, what would be written is not true yet.
+    let stale = !seat.untold
+        && (is_edited(session, seat, age)
+            || (active && written && age >= COUNTED && participants() != counted));
+    (access || stale).then(|| {
         Job::Settle(Box::new(Settle {
             session: session.clone(),
             seat: seat.clone(),
             pod: home.and_then(|pod| ip_of(pod)),
+            participants: participants().or(active.then_some(0)),
+            access,
         }))
     })
+}
+
+/// Whether the status is about an earlier spec, and that was not written a moment ago.
+fn is_edited(session: &Session, seat: &Seat, age: Duration) -> bool {
+    let generation = session.metadata.generation;
+    let status = session.status.as_ref();
+    let behind = status.is_some_and(|status| status.observed_generation != generation);
+    behind && (seat.settled_spec != generation || age >= ECHO)
+}
+
+/// How many its home says are in it, in this generation.
+fn participants(
+    look: &Look<'_>,
+    session: &Session,
+    seat: &Seat,
+    home: Option<&Arc<Pod>>,
+) -> Option<u64> {
+    let said = session_of(look.heard_of(home?)?, &session.name_any())?;
+    said.participants
+        .filter(|_| said.generation == seat.generation.0)
 }

@@ -2,7 +2,7 @@
 
 use super::jobs::{Job, Settle};
 use crate::clock::Clock;
-use crate::crd::{MafaldaCluster, Session};
+use crate::crd::{MafaldaCluster, Phase, Session};
 use crate::media_pod::manifest::{self, Place};
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, SECRETS};
@@ -127,19 +127,23 @@ impl Performer {
                 session,
                 home,
                 generation,
+                max_participants,
                 ..
             } => {
-                let put = self.pods.put_session(home, session, *generation, &[]);
+                let pods = &self.pods;
+                let put = pods.put_session(home, session, *generation, *max_participants, &[]);
                 put.await?;
             }
             Job::Lend {
                 session,
                 home,
                 generation,
+                max_participants,
                 lenders,
                 ..
             } => {
-                let put = self.pods.put_session(home, session, *generation, lenders);
+                let pods = &self.pods;
+                let put = pods.put_session(home, session, *generation, *max_participants, lenders);
                 put.await?;
             }
             Job::Settle(settle) => self.settle(settle).await?,
@@ -157,12 +161,15 @@ impl Performer {
         Ok(())
     }
 
-    /// The Secret first, then the status that names it.
+    /// The Secret first, if it is due, then the status that names it.
     async fn settle(&self, settle: &Settle) -> Result<(), Error> {
         let (session, seat) = (&*settle.session, &settle.seat);
         let (name, namespace) = (session.name_any(), session.namespace().unwrap_or_default());
-        if seat.phase == SessionPhase::Active {
-            let pod = settle.pod.ok_or(Error::NoAddress)?;
+        let pod = match seat.phase {
+            SessionPhase::Active => Some(settle.pod.ok_or(Error::NoAddress)?),
+            SessionPhase::Pending | SessionPhase::Ended => None,
+        };
+        if let Some(pod) = pod.filter(|_| settle.access) {
             let url = status::endpoint(pod, &name);
             let token = self.token(&name)?;
             let secret = access::secret(session, &url, &token, &self.authorities);
@@ -171,7 +178,7 @@ impl Performer {
             apply(&secrets, &secret_name, secret).await?;
         }
         let now = self.clock.now();
-        let made = status::status(session, seat, settle.pod, now);
+        let made = status::status(session, seat, settle.pod, settle.participants, now);
         if session.status.as_ref() == Some(&made) {
             return Ok(());
         }
@@ -181,7 +188,9 @@ impl Performer {
         sessions
             .patch_status(&name, &parameters, &Patch::Apply(patch))
             .await?;
-        if seat.phase == SessionPhase::Active && seat.generation.0 == 1 {
+        // Not when a figure is written, nor a token.
+        let is_new = session.status.as_ref().and_then(|s| s.phase) != Some(Phase::Active);
+        if is_new && seat.phase == SessionPhase::Active && seat.generation.0 == 1 {
             self.metrics.session_active(now.saturating_sub(seat.met));
         }
         Ok(())

@@ -10,11 +10,11 @@ use kube::ResourceExt;
 use mafalda_plan::{NoPod, Observed, SessionPhase, State};
 use std::collections::BTreeMap;
 
-/// How often the share of busy workers is written at most, in seconds.
+/// How often figures that change all the time are written at most, in seconds.
 pub const UTILIZATION_SECONDS: u64 = 30;
 
 /// The status after a plan. `trouble` is what keeps the operator from doing its work, if something
-/// does; `measured` whether utilization is written anew.
+/// does; `measured` whether figures that change all the time are written anew.
 pub fn status(
     look: &Look<'_>,
     observed: &Observed,
@@ -33,9 +33,13 @@ pub fn status(
     let homes = |seat: &&mafalda_plan::Session| seat.phase == SessionPhase::Active;
     let generation = look.cluster.metadata.generation;
     let of = |says: Says<'_>| condition(&says, &before.conditions, generation, look.now);
-    let utilization = match measured || before.utilization_percent.is_none() {
+    let utilization = match measured || before.utilization.is_none() {
         true => utilization(observed, &states),
-        false => before.utilization_percent,
+        false => before.utilization,
+    };
+    let participants = match measured || before.participants.is_none() {
+        true => Some(participants(look)),
+        false => before.participants,
     };
     let address = address(look);
     MafaldaClusterStatus {
@@ -43,7 +47,8 @@ pub fn status(
         ready,
         draining: count(&[State::Cordoned, State::Draining, State::Terminating]),
         sessions: number(observed.sessions.iter().filter(homes).count()),
-        utilization_percent: utilization,
+        participants,
+        utilization,
         versions: versions(observed),
         selector: Some(format!("{CLUSTER}={}", look.cluster.name_any())),
         conditions: vec![
@@ -68,6 +73,11 @@ fn utilization(observed: &Observed, states: &[State]) -> Option<u8> {
         .collect();
     let mean = cpu.iter().sum::<f64>() / cpu.len() as f64;
     (!cpu.is_empty()).then(|| (mean * 100.0).round().clamp(0.0, 100.0) as u8)
+}
+
+fn participants(look: &Look<'_>) -> u64 {
+    let sessions = look.heard.values().flat_map(|heard| &heard.report.sessions);
+    sessions.filter_map(|said| said.participants).sum()
 }
 
 fn versions(observed: &Observed) -> Vec<PodVersion> {

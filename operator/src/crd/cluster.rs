@@ -61,7 +61,7 @@ use serde::{Deserialize, Serialize};
         name = "Load%",
         type_ = "integer",
         description = "Busy share of the serving pods' workers, in percent",
-        json_path = ".status.utilizationPercent"
+        json_path = ".status.utilization"
     ),
     printcolumn(
         name = "Reason",
@@ -74,6 +74,13 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         description = "How media reaches the pods",
         json_path = ".spec.exposure.type",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Participants",
+        type_ = "integer",
+        description = "Participants of all sessions",
+        json_path = ".status.participants",
         priority = 1
     ),
     printcolumn(
@@ -283,10 +290,15 @@ pub struct MafaldaClusterStatus {
     #[serde(default)]
     pub sessions: u32,
 
-    /// Busy share of the workers of all ready media pods, in percent of their cores. Written at
-    /// most every 30 seconds.
+    /// Participants of all sessions, as Session.status.participants counts them. Written at most
+    /// every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub utilization_percent: Option<u8>,
+    pub participants: Option<u64>,
+
+    /// Busy share of the workers of all ready media pods, a whole number of percent of their cores:
+    /// 0 to 100. Written at most every 30 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilization: Option<u8>,
 
     /// The versions in the pool, more than one while an upgrade is under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -36,6 +36,12 @@ use std::collections::BTreeMap;
         json_path = ".spec.clusterRef.name"
     ),
     printcolumn(
+        name = "Participants",
+        type_ = "integer",
+        description = "Participants now, written at most every 30 s",
+        json_path = ".status.participants"
+    ),
+    printcolumn(
         name = "Home",
         type_ = "string",
         description = "The media pod that runs it",
@@ -65,6 +71,13 @@ use std::collections::BTreeMap;
         type_ = "string",
         description = "All media pods that it is on",
         json_path = ".status.pods",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        description = "mediasoup's version on its home pod",
+        json_path = ".status.mediasoupVersion",
         priority = 1
     ),
     printcolumn(
@@ -99,7 +112,10 @@ pub struct SessionSpec {
     #[schemars(range(min = 1, max = 100_000))]
     pub expected_participants: u32,
 
-    /// Participants at most: 1 to 100000. Those over it are refused. Default: 1000.
+    /// Participants at most: 1 to 100000. A participant has two WebRtcTransports at most, one to send
+    /// and one to receive, so twice as many WebRtcTransports may be there, of all applications of the
+    /// session together; one more is refused with an error that names the limit. A change counts at
+    /// once: who is there stays. Default: 1000.
     #[serde(default = "default_max_participants")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_participants: u32,
@@ -112,8 +128,9 @@ pub struct SessionSpec {
     #[serde(default)]
     pub lifetime: Lifetime,
 
-    /// Where the session should run, when there is a choice. Hints only: a session is placed
-    /// elsewhere rather than not at all. A change counts from its next placement on.
+    /// Where the session should run, when there is a choice: the region first, then the labels.
+    /// Hints only: a session is placed elsewhere rather than not at all. A change counts from its
+    /// next placement on.
     #[serde(default)]
     pub placement: Placement,
 }
@@ -157,8 +174,9 @@ pub struct Spread {
     .field_path(".emptySeconds")
 )]
 pub struct Lifetime {
-    /// How long the session stays without a participant, in seconds: 10 to 31536000 (a year).
-    /// Default: as long as the Session is there.
+    /// How long the session stays empty, in seconds: 10 to 31536000 (a year). It is empty while
+    /// none of its applications has a transport of any kind: one that is connected and waits for
+    /// somebody does not keep it. Default: as long as the Session is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 31_536_000))]
     pub empty_seconds: Option<u32>,
@@ -186,7 +204,8 @@ pub struct Placement {
     )]
     pub region: Option<String>,
 
-    /// Labels of Nodes to prefer, at most 32: the more of them a Node has, the better.
+    /// Labels of Nodes to prefer, at most 32: the more of them a Node has, the better. A Node with
+    /// none of them is taken when no other has room.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     #[x_kube(
@@ -222,6 +241,16 @@ pub struct SessionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub pods: Vec<String>,
+
+    /// Participants now: half of the WebRtcTransports of its applications, rounded up. Written
+    /// when something else changes, and at most every 30 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participants: Option<u64>,
+
+    /// mediasoup's version on the home pod, which its applications must match. When the session is
+    /// placed anew, pods of this version are preferred to all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mediasoup_version: Option<String>,
 
     /// The URL that the session's application connects to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

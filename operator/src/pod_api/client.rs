@@ -108,7 +108,8 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| Error::Unreachable(error.to_string()))
     }
 
-    /// Starts a session at its home, or raises its generation; `lenders` lend it workers.
+    /// Starts a session at its home, or raises its generation, for so many participants at most; `lenders`
+    /// lend it workers.
     ///
     /// # Errors
     /// When the pod drains or knows a later generation, and as [`Client::status`].
@@ -117,6 +118,7 @@ impl Client {
         home: &Peer,
         name: &str,
         generation: u64,
+        max_participants: u32,
         lenders: &[Peer],
     ) -> Result<(), Error> {
         let peer = |peer: &Peer| {
@@ -124,7 +126,8 @@ impl Client {
             json!({"name": peer.name, "url": url, "region": peer.region, "zone": peer.zone})
         };
         let pods: Vec<Value> = lenders.iter().map(peer).collect();
-        let mut body = json!({"generation": generation, "pods": pods});
+        let mut body =
+            json!({"generation": generation, "maxParticipants": max_participants, "pods": pods});
         for (field, place) in [("region", &home.region), ("zone", &home.zone)] {
             if !place.is_empty() {
                 body[field] = json!(place);

@@ -42,7 +42,11 @@ pub struct Session {
     pub generation: u64,
     /// Applications that are connected.
     pub connections: u32,
-    /// Since when nobody is in it, in seconds since 1970.
+    /// Participants that it lets in at most.
+    pub max_participants: Option<u32>,
+    /// Participants now; `None` from a pod that does not count them.
+    pub participants: Option<u64>,
+    /// Since when nobody is in it, in seconds since 1970: no application has a transport.
     pub empty_since: Option<u64>,
     pub carries: Carries,
     /// None of its workers is below the watermark.
@@ -68,15 +72,16 @@ pub struct Lender {
 }
 
 impl Session {
-    /// All of it that decisions depend on at once: not what it carries.
-    fn told(&self) -> (&str, u64, u32, Option<u64>, bool, &[Lender]) {
+    /// All of it that decisions depend on at once: not what it carries, nor how many are in it.
+    fn told(&self) -> (&str, u64, u32, Option<u32>, Option<u64>, bool, &[Lender]) {
         let (name, generation) = (&self.name, self.generation);
-        let (connections, empty_since) = (self.connections, self.empty_since);
+        let (connections, limit) = (self.connections, self.max_participants);
         (
             name,
             generation,
             connections,
-            empty_since,
+            limit,
+            self.empty_since,
             self.wants_more,
             &self.pods,
         )
@@ -179,7 +184,7 @@ mod tests {
                 "drain": {"phase": "cordoned", "deadline": null},
                 "workers": [{"index": 0, "state": "member", "cpu": 0.25}],
                 "sessions": [{"name": "s", "generation": 3, "state": "active", "connections": 2,
-                    "emptySince": null, "carries": {"routers": 1}}],
+                    "maxParticipants": 9, "participants": 4, "emptySince": null, "carries": {"routers": 1}}],
                 "connections": {"attached": 3, "detached": 1},
             },
         });
@@ -188,7 +193,12 @@ mod tests {
         };
         assert_eq!(status.mediasoup.npm, "3.27.1");
         assert_eq!(status.drain.phase, Phase::Cordoned);
-        assert_eq!(status.sessions[0].generation, 3);
+        let session = &status.sessions[0];
+        assert_eq!(session.generation, 3);
+        assert_eq!(
+            (session.max_participants, session.participants),
+            (Some(9), Some(4))
+        );
         assert_eq!(status.anonymous(), 2);
         assert!(status.is_ready());
         let other = json!({"type": "topology", "topology": {}});

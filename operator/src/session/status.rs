@@ -15,8 +15,15 @@ pub fn endpoint(pod: IpAddr, session: &str) -> String {
     format!("wss://{address}/v1/sessions/{session}")
 }
 
-/// The status of a Session in its seat. `pod` is the address of its home pod.
-pub fn status(session: &Session, seat: &Seat, pod: Option<IpAddr>, now: Duration) -> SessionStatus {
+/// The status of a Session in its seat. `pod` is the address of its home pod, `participants` how many that
+/// says are there.
+pub fn status(
+    session: &Session,
+    seat: &Seat,
+    pod: Option<IpAddr>,
+    participants: Option<u64>,
+    now: Duration,
+) -> SessionStatus {
     let name = session.name_any();
     let before = session.status.clone().unwrap_or_default();
     let phase = match seat.phase {
@@ -53,6 +60,8 @@ pub fn status(session: &Session, seat: &Seat, pod: Option<IpAddr>, now: Duration
         generation: (seat.generation.0 > 0).then_some(seat.generation.0),
         home_pod: home.map(|home| home.pod.to_string()),
         pods: pods.map(ToString::to_string).collect(),
+        participants: participants.filter(|_| active),
+        mediasoup_version: seat.mediasoup.clone(),
         endpoint: pod.filter(|_| active).map(|pod| endpoint(pod, &name)),
         token_secret_name: active.then(|| access_secret(&name)),
         last_reason: (!reason.is_empty()).then(|| reason.to_owned()),
@@ -91,11 +100,13 @@ mod tests {
                 since: Duration::ZERO,
             }],
             lent_at: None,
+            mediasoup: Some("3.27.1".to_owned()),
             waiting: None,
             why: ("Because".to_owned(), "it is so".to_owned()),
             untold: false,
             decided: 1,
             settled: 0,
+            settled_spec: None,
             met: Duration::ZERO,
             settled_at: Duration::ZERO,
             token_since: Duration::ZERO,
@@ -112,11 +123,15 @@ mod tests {
             (SessionPhase::Ended, 2, Some("talk-1"), Phase::Ended),
         ] {
             let seat = seat(phase, generation, home);
-            let status = status(&session(), &seat, Some([10, 0, 0, 7].into()), now);
+            let pod = Some([10, 0, 0, 7].into());
+            let status = status(&session(), &seat, pod, Some(5), now);
             assert_eq!(status.phase, Some(told));
             assert_eq!(status.last_reason.as_deref(), Some("Because"));
             assert_eq!(status.observed_generation, Some(4));
             let active = told == Phase::Active;
+            assert_eq!(status.participants, active.then_some(5));
+            // What it began with is to be known when it is placed anew.
+            assert_eq!(status.mediasoup_version.as_deref(), Some("3.27.1"));
             assert_eq!(status.token_secret_name.is_some(), active);
             let endpoint = active.then_some("wss://10.0.0.7:4400/v1/sessions/stage");
             assert_eq!(status.endpoint.as_deref(), endpoint);
@@ -141,11 +156,11 @@ mod tests {
         );
         let mut session = session();
         let mut seat = seat(SessionPhase::Active, 1, Some("talk-0"));
-        let one = status(&session, &seat, None, first);
+        let one = status(&session, &seat, None, None, first);
         session.status = Some(one.clone());
-        assert_eq!(status(&session, &seat, None, later), one);
+        assert_eq!(status(&session, &seat, None, None, later), one);
         seat.generation = Generation(2);
-        let moved = status(&session, &seat, None, later);
+        let moved = status(&session, &seat, None, None, later);
         assert_eq!(
             moved.conditions[0].last_transition_time,
             one.conditions[0].last_transition_time

@@ -57,6 +57,27 @@ fn ready_says_whether_sessions_are_placed() {
     );
 }
 
+/// Protects who waits for an edit of the cluster to be seen, and the page that sums its sessions up.
+#[test]
+fn a_status_is_about_the_spec_that_is_there_and_sums_up_what_pods_say() {
+    let mut scene = Scene::simple();
+    for (pod, participants) in [("talk-0", [3, 4]), ("talk-1", [0, 5])] {
+        scene.pod(pod, json!({}));
+        let said = participants.map(|count| json!({"name": pod, "participants": count}));
+        scene.says(pod, 0, json!({"sessions": said}));
+    }
+    let status = scene.status(None);
+    assert_eq!(status.participants, Some(12));
+    assert_eq!(status.utilization, Some(25));
+    assert_eq!(status.observed_generation, Some(3));
+    scene.cluster.metadata.generation = Some(4);
+    scene.cluster.status = Some(status);
+    let status = scene.status(None);
+    assert_eq!(status.observed_generation, Some(4));
+    let about = status.conditions.iter().map(|c| c.observed_generation);
+    assert!(about.into_iter().all(|about| about == Some(4)));
+}
+
 #[test]
 fn saturated_says_that_the_pool_is_too_small() {
     let mut scene = Scene::simple();

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use mafalda_operator::book::Book;
 use mafalda_operator::clock::kubernetes_time;
 use mafalda_operator::cluster::jobs::{Job, due};
-use mafalda_operator::crd::{MafaldaCluster, Session};
+use mafalda_operator::crd::{MafaldaCluster, MafaldaClusterStatus, Session};
 use mafalda_operator::observe::Look;
 use mafalda_operator::pod_api::{Heard, Report};
 use mafalda_plan::{Action, Observed, Timing, plan};
@@ -179,15 +179,20 @@ impl Scene {
         })
     }
 
-    /// The conditions of the cluster: of each the status and the reason.
-    pub fn conditions(&mut self, trouble: Option<&str>) -> HashMap<String, (String, String)> {
-        let status = self.with_look(|look, book| {
+    /// The status of the cluster after a turn.
+    pub fn status(&mut self, trouble: Option<&str>) -> MafaldaClusterStatus {
+        self.with_look(|look, book| {
             let mut observed = look.observe(book);
             let actions = plan(&observed);
             observed.apply(&actions);
             book.note(&actions, &observed);
             mafalda_operator::cluster::status::status(look, &observed, book, trouble, true)
-        });
+        })
+    }
+
+    /// The conditions of the cluster: of each the status and the reason.
+    pub fn conditions(&mut self, trouble: Option<&str>) -> HashMap<String, (String, String)> {
+        let status = self.status(trouble);
         let of = |c: k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
             (c.type_, (c.status, c.reason))
         };

@@ -171,7 +171,9 @@ fn a_session_is_settled_once_and_again_when_somebody_changed_it() {
         panic!("{jobs:?}");
     };
     assert_eq!(settle.pod, Some([10, 0, 0, 9].into()));
-    scene.book.settle(&name, settle.seat.decided, NOW);
+    let decided = settle.seat.decided;
+    assert!(settle.access, "its Secret too");
+    scene.book.settle(&name, decided, None, true, NOW);
     let settled = |scene: &mut Scene| {
         let (_, jobs) = scene.turn();
         !words(&jobs).contains(&"settle stage".to_owned())
@@ -190,8 +192,110 @@ fn a_session_is_settled_once_and_again_when_somebody_changed_it() {
     );
     assert!(settled(&mut scene));
     scene.session("stage", "u", json!({"phase": "Pending", "generation": 9}));
-    scene.book.settle(&name, 0, NOW - Duration::from_secs(60));
+    let before = NOW - Duration::from_secs(60);
+    scene.book.settle(&name, 0, None, true, before);
     assert!(!settled(&mut scene));
+}
+
+/// A Session that has been Active on talk-0 for an hour, of that metadata.generation; its status is about
+/// another, and says so many participants.
+fn active(scene: &mut Scene, generation: i64, observed: i64, participants: Option<u64>) {
+    let placed = json!({"type": "Placed", "status": "True", "reason": "Placed", "message": "",
+        "lastTransitionTime": time(ago(3600))});
+    let session = json!({
+        "apiVersion": "mafalda.dev/v1alpha1", "kind": "Session",
+        "metadata": {"name": "stage", "namespace": "here", "uid": "u", "generation": generation},
+        "spec": {"clusterRef": {"name": "talk"}, "maxParticipants": 7},
+        "status": {"phase": "Active", "generation": 1, "homePod": "talk-0",
+            "observedGeneration": observed, "participants": participants, "conditions": [placed]},
+    });
+    scene.sessions = vec![std::sync::Arc::new(
+        serde_json::from_value(session).unwrap(),
+    )];
+}
+
+/// What talk-0 says of that Session.
+fn has(scene: &mut Scene, limit: Option<u32>, participants: Option<u64>) {
+    let said = json!([{"name": "stage", "generation": 1, "connections": 1,
+        "maxParticipants": limit, "participants": participants}]);
+    scene.says("talk-0", 0, json!({"sessions": said}));
+}
+
+fn settles(scene: &mut Scene) -> Option<(Option<u64>, bool)> {
+    let (_, jobs) = scene.turn();
+    jobs.into_iter().find_map(|job| match job {
+        Job::Settle(settle) => Some((settle.participants, settle.access)),
+        _ => None,
+    })
+}
+
+/// Protects who waits for an edit to be seen, as `kubectl wait` and Argo do: the status says that it is
+/// about the new spec, once, and without a new token.
+#[test]
+fn an_edit_of_the_spec_is_observed() {
+    let mut scene = warm();
+    has(&mut scene, Some(7), Some(3));
+    active(&mut scene, 4, 4, Some(3));
+    assert_eq!(settles(&mut scene), None);
+    active(&mut scene, 5, 4, Some(3));
+    assert_eq!(settles(&mut scene), Some((Some(3), false)));
+    scene.book.settle(&"stage".into(), 0, Some(5), false, NOW);
+    assert_eq!(settles(&mut scene), None, "its echo takes a moment");
+    // A second edit does not wait for the echo of the first; what got lost is written again.
+    active(&mut scene, 6, 4, Some(3));
+    assert_eq!(settles(&mut scene), Some((Some(3), false)));
+    let before = NOW - Duration::from_secs(10);
+    scene
+        .book
+        .settle(&"stage".into(), 0, Some(6), false, before);
+    assert!(settles(&mut scene).is_some());
+    active(&mut scene, 6, 6, Some(3));
+    assert_eq!(settles(&mut scene), None);
+}
+
+/// Protects etcd: who comes and goes is written every 30 s, and with whatever else is written.
+#[test]
+fn participants_are_written_seldom() {
+    let mut scene = warm();
+    has(&mut scene, Some(7), Some(3));
+    active(&mut scene, 4, 4, Some(2));
+    scene.turn();
+    let settled = |scene: &mut Scene, seconds| {
+        let at = NOW - Duration::from_secs(seconds);
+        scene.book.settle(&"stage".into(), 0, Some(4), false, at);
+        settles(scene)
+    };
+    assert_eq!(settled(&mut scene, 29), None);
+    assert_eq!(settled(&mut scene, 30), Some((Some(3), false)));
+    active(&mut scene, 4, 4, Some(3));
+    assert_eq!(settled(&mut scene, 300), None, "it is written");
+    // A pod that counts nobody, and one that was not heard, say nothing.
+    has(&mut scene, None, None);
+    assert_eq!(settled(&mut scene, 300), None);
+}
+
+/// Protects a session from more participants than its Session allows now: the home is told of an edit,
+/// until it says that it knows.
+#[test]
+fn a_home_is_told_of_another_limit() {
+    let mut scene = warm();
+    active(&mut scene, 4, 4, Some(3));
+    let told = |scene: &mut Scene, limit, participants| {
+        has(scene, limit, participants);
+        let (_, jobs) = scene.turn();
+        jobs.into_iter().find_map(|job| match job {
+            Job::Lend {
+                max_participants,
+                lenders,
+                ..
+            } => Some((max_participants, lenders.len())),
+            _ => None,
+        })
+    };
+    assert_eq!(told(&mut scene, Some(7), Some(3)), None);
+    assert_eq!(told(&mut scene, Some(5), Some(3)), Some((7, 0)));
+    assert_eq!(told(&mut scene, None, Some(3)), Some((7, 0)));
+    assert_eq!(told(&mut scene, None, None), None, "it knows of no limits");
 }
 
 /// Protects the next placement: a pod that refuses is not asked for ever.
@@ -270,7 +374,14 @@ fn a_pod_misses_only_what_it_was_told() {
 fn tell(scene: &mut Scene) -> u32 {
     let (_, jobs) = scene.turn();
     match jobs.last() {
-        Some(Job::Tell { decision, .. }) => *decision,
+        Some(Job::Tell {
+            decision,
+            max_participants,
+            ..
+        }) => {
+            assert_eq!(*max_participants, 1000, "the Session's own limit");
+            *decision
+        }
         _ => panic!("{jobs:?}"),
     }
 }

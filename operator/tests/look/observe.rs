@@ -202,36 +202,103 @@ fn a_name_that_comes_again_waits_for_the_old_one() {
     );
 }
 
-/// Protects a session whose node is lost: it does not wait for a pod there.
+/// Protects a session from its own wishes: the plan is told all of them, and weighs them itself.
 #[test]
-fn hints_that_no_pod_fulfils_are_not_asked_for() {
+fn wishes_are_told_as_they_are_whether_a_pod_fulfils_them_or_not() {
     let mut scene = Scene::simple();
     scene.pod("talk-0", json!({}));
-    let north = json!({"topology.kubernetes.io/region": "north"});
-    for (labels, silent, kept) in [
-        (north.clone(), false, 1),
-        (json!({"disk": "ssd"}), false, 0),
-        (north, true, 0),
-    ] {
-        if silent {
-            scene.says("talk-0", 9, json!({}));
-        }
-        let session = json!({
-            "apiVersion": "mafalda.dev/v1alpha1", "kind": "Session",
-            "metadata": {"name": "stage", "namespace": "here", "uid": "u"},
-            "spec": {"clusterRef": {"name": "talk"}, "placement": {"nodeLabels": labels},
-                "lifetime": {"emptySeconds": 60}},
-        });
-        scene.sessions = vec![std::sync::Arc::new(
-            serde_json::from_value(session).unwrap(),
-        )];
+    let labels = json!({"topology.kubernetes.io/region": "north", "disk": "ssd"});
+    let session = json!({
+        "apiVersion": "mafalda.dev/v1alpha1", "kind": "Session",
+        "metadata": {"name": "stage", "namespace": "here", "uid": "u"},
+        "spec": {"clusterRef": {"name": "talk"}, "placement": {"nodeLabels": labels},
+            "lifetime": {"emptySeconds": 60}},
+    });
+    scene.sessions = vec![std::sync::Arc::new(
+        serde_json::from_value(session).unwrap(),
+    )];
+    scene.says("talk-0", 0, json!({}));
+    let (actions, _) = scene.turn();
+    assert!(
+        format!("{actions:?}").contains("PlaceSession"),
+        "{actions:?}"
+    );
+    scene.says("talk-0", 9, json!({}));
+    let observed = scene.observe();
+    assert_eq!(observed.sessions[0].hints.node_labels.len(), 2);
+    let life = observed.sessions[0].time_to_live;
+    assert_eq!(
+        (life.empty, life.total),
+        (Some(Duration::from_secs(60)), None)
+    );
+}
+
+/// Protects an application in an upgrade: what its home speaks is remembered, also by the operator that
+/// comes after, and is wished for when the session is placed anew.
+#[test]
+fn the_mediasoup_version_of_the_home_is_remembered() {
+    let version = |scene: &mut Scene| {
         let observed = scene.observe();
-        assert_eq!(observed.sessions[0].hints.node_labels.len(), kept);
-        let life = observed.sessions[0].time_to_live;
-        assert_eq!(
-            (life.empty, life.total),
-            (Some(Duration::from_secs(60)), None)
-        );
+        let version = observed.sessions[0].hints.mediasoup.as_ref();
+        version.map(ToString::to_string)
+    };
+    let mut scene = Scene::simple();
+    scene.pod("talk-0", json!({}));
+    scene.says("talk-0", 0, json!({"mediasoup": {"npm": "3.26.0"}}));
+    scene.session("stage", "u", json!({}));
+    assert_eq!(version(&mut scene), None, "it had no home");
+    scene.turn();
+    assert_eq!(version(&mut scene).as_deref(), Some("3.26.0"));
+    scene.heard.clear();
+    scene.pods.clear();
+    assert_eq!(
+        version(&mut scene).as_deref(),
+        Some("3.26.0"),
+        "its home is gone"
+    );
+
+    let mut later = Scene::simple();
+    let written = json!({"phase": "Recovering", "generation": 3, "homePod": "talk-7",
+        "mediasoupVersion": "3.25.0"});
+    later.session("stage", "u", written);
+    assert_eq!(version(&mut later).as_deref(), Some("3.25.0"));
+
+    // It was written by an operator that did not know of versions.
+    let mut older = Scene::simple();
+    older.pod("talk-0", json!({}));
+    let runs = json!([{"name": "stage", "generation": 3}]);
+    older.says("talk-0", 0, json!({"sessions": runs}));
+    let written = json!({"phase": "Active", "generation": 3, "homePod": "talk-0"});
+    older.session("stage", "u", written);
+    assert_eq!(version(&mut older).as_deref(), Some("3.27.1"));
+    older.heard.clear();
+    assert_eq!(version(&mut older).as_deref(), Some("3.27.1"));
+}
+
+/// Protects calls from two ends: a session is empty when its home says so, and somebody may be about to
+/// join while its application is connected.
+#[test]
+fn who_is_in_a_session_and_who_has_it_are_two_things() {
+    let mut scene = Scene::simple();
+    scene.pod("talk-0", json!({}));
+    let active = json!({"phase": "Active", "generation": 1, "homePod": "talk-0"});
+    scene.session("stage", "u", active);
+    // As nothing says when it was placed, that is now.
+    let now = NOW.as_secs();
+    for (connections, said, expected, attended) in [
+        (0, Some(now + 5), Some(now + 5), false),
+        (1, Some(now + 5), Some(now + 5), true),
+        (1, None, None, true),
+        // By a clock that is behind: it was not empty there before it was there.
+        (0, Some(now - 500), Some(now), false),
+    ] {
+        let said = json!([{"name": "stage", "generation": 1, "connections": connections,
+            "emptySince": said}]);
+        scene.says("talk-0", 0, json!({"sessions": said}));
+        let observed = scene.observe();
+        let session = &observed.sessions[0];
+        assert_eq!(session.empty_since, expected.map(Duration::from_secs));
+        assert_eq!(session.attended, attended);
     }
 }
 

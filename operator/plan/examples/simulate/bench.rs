@@ -55,6 +55,7 @@ fn cluster(waiting: u32) -> Observed {
             time_to_live: TimeToLive::default(),
             created: now - Duration::from_secs(u64::from(number)),
             empty_since: None,
+            attended: false,
             phase: if placed {
                 SessionPhase::Active
             } else {

@@ -161,6 +161,7 @@ impl World {
             },
             created: self.observed.now,
             empty_since: None,
+            attended: false,
             phase: SessionPhase::Pending,
             generation: Generation(0),
             home: None,

@@ -69,6 +69,7 @@ pub fn session(name: &str, participants: u32) -> Session {
         time_to_live: TimeToLive::default(),
         created: s(2000),
         empty_since: None,
+        attended: false,
         phase: SessionPhase::Pending,
         generation: Generation(0),
         home: None,

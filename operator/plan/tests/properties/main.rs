@@ -75,9 +75,13 @@ fn placements_are_right(before: &Observed, after: &Observed, actions: &[Action])
         assert_eq!(state(after, &pod), State::Available, "{action:?}");
         assert!(pod.address_known && pod.ready_since.is_some());
         assert!(!pod.drain_requested);
-        assert!(wants.mediasoup.is_none() || wants.mediasoup == pod.mediasoup);
-        for (key, value) in &wants.node_labels {
-            assert_eq!(pod.node_labels.get(key), Some(value));
+        let worse = wishes_missed(wants, &pod);
+        for other in &after.pods {
+            let was = find(before, &other.name);
+            if was.is_some_and(|was| is_free(before, was)) && is_free(after, other) {
+                let missed = wishes_missed(wants, other);
+                assert!(worse <= missed, "{} is better: {action:?}", other.name);
+            }
         }
         let left = from.and_then(|from| find(before, from));
         if let Some(left) = left.filter(|left| state(before, left) == State::Available) {
@@ -92,6 +96,28 @@ fn placements_are_right(before: &Observed, after: &Observed, actions: &[Action])
             );
         }
     }
+}
+
+/// What of a session's wishes a pod does not fulfil, the most important first.
+fn wishes_missed(wants: &Hints, pod: &Pod) -> (bool, bool, usize) {
+    let foreign = wants.mediasoup.is_some() && wants.mediasoup != pod.mediasoup;
+    let far = wants.region.is_some() && wants.region != pod.region;
+    let has = |(key, value): &(&String, &String)| pod.node_labels.get(*key) == Some(*value);
+    let lacks = wants.node_labels.len() - wants.node_labels.iter().filter(has).count();
+    (foreign, far, lacks)
+}
+
+/// Whether a pod would take any session: it serves and is nobody's.
+fn is_free(observed: &Observed, pod: &Pod) -> bool {
+    let is_its = |session: &Session| {
+        let home = session.home.as_ref().map(|home| &home.pod);
+        let mut pods = home
+            .into_iter()
+            .chain(session.lenders.iter().map(|l| &l.pod));
+        session.phase != SessionPhase::Ended && pods.any(|name| *name == pod.name)
+    };
+    let is_anybodys = pod.anonymous > 0 || observed.sessions.iter().any(is_its);
+    state(observed, pod) == State::Available && !is_anybodys
 }
 
 /// The pool is as large as it has to be, and no larger than it may be.

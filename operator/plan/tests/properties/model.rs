@@ -152,11 +152,13 @@ impl Model {
             Event::Empty(pick) => {
                 if let Some(session) = self.session(pick) {
                     session.empty_since = Some(now);
+                    session.attended = pick % 2 == 0;
                 }
             }
             Event::Join(pick) => {
                 if let Some(session) = self.session(pick) {
                     session.empty_since = None;
+                    session.attended = true;
                 }
             }
             Event::PodsReady { address } => self.ready(address),

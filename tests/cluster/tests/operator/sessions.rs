@@ -7,13 +7,21 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use mafalda_e2e::{Calls, Event};
 use mafalda_operator::crd::Phase;
-use mafalda_operator::pod_api::{Access, Client as Pods};
+use mafalda_operator::pod_api::{Access, Client as Pods, report};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The pods' own word on which sessions they run: names and generations.
 pub async fn running(world: &World) -> Vec<(String, u64)> {
+    let of = |session: report::Session| (session.name, session.generation);
+    let mut found: Vec<_> = said(world).await.into_iter().map(of).collect();
+    found.sort();
+    found
+}
+
+/// What the pods say of the sessions that they run.
+async fn said(world: &World) -> Vec<report::Session> {
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
     let text = async |name: &str, key: &str| {
         let data = secrets.get(name).await.unwrap().data.unwrap();
@@ -29,14 +37,51 @@ pub async fn running(world: &World) -> Vec<(String, u64)> {
             let Ok(report) = pods.status(ip.parse().unwrap()).await else {
                 continue;
             };
-            let of = |session: &mafalda_operator::pod_api::report::Session| {
-                (session.name.clone(), session.generation)
-            };
-            found.extend(report.sessions.iter().map(of));
+            found.extend(report.sessions);
         }
     }
-    found.sort();
     found
+}
+
+/// Protects who edits a Session, and waits for that to be true: its home lets in as many as it says now,
+/// without another generation, and the status says which spec it is about. How many are in it is there.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn an_edit_of_the_limit_reaches_the_home_and_the_status() {
+    let spec = json!({"workersPerPod": 1, "exposure": {"type": "Internal"}});
+    with_operator("edited", spec, async |world| {
+        world.serving(1).await;
+        world
+            .apply_with("stage", json!({"maxParticipants": 3}))
+            .await;
+        world.active("stage", 1).await;
+        let limits = async || -> Vec<Option<u32>> {
+            let said = said(world).await;
+            said.iter()
+                .map(|session| session.max_participants)
+                .collect()
+        };
+        assert_eq!(limits().await, [Some(3)]);
+        let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+        let before = secrets.get("stage-access").await.unwrap();
+        let edit = Patch::Merge(json!({"spec": {"maxParticipants": 5}}));
+        let edited = world
+            .sessions
+            .patch("stage", &PatchParams::default(), &edit)
+            .await
+            .unwrap();
+        until("the home knows", async || limits().await == [Some(5)]).await;
+        until("the status is about it", async || {
+            let status = world.status("stage").await;
+            status.observed_generation == edited.metadata.generation
+        })
+        .await;
+        let status = world.status("stage").await;
+        assert_eq!((status.generation, status.participants), (Some(1), Some(0)));
+        assert!(status.mediasoup_version.is_some(), "{status:?}");
+        let after = secrets.get("stage-access").await.unwrap();
+        assert_eq!(after.data, before.data, "no new token for that");
+    });
 }
 
 /// Protects who waits for a call to begin: on a warm pool a Session is usable at once, with an

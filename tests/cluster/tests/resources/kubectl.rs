@@ -52,7 +52,8 @@ fn a_glance_tells_whether_it_is_well() {
             ready: 2,
             draining: 1,
             sessions: 12,
-            utilization_percent: Some(34),
+            participants: Some(50),
+            utilization: Some(34),
             versions: vec![PodVersion {
                 mediasoup: "3.27.1".to_owned(),
                 pods: 3,
@@ -71,9 +72,11 @@ fn a_glance_tells_whether_it_is_well() {
             generation: Some(2),
             home_pod: Some("glance-x7".to_owned()),
             pods: vec!["glance-x7".to_owned()],
-            endpoint: Some("wss://gateway/v1/sessions/glance/worker".to_owned()),
-            token_secret_name: Some("glance-token".to_owned()),
-            last_reason: Some("HomePodLost".to_owned()),
+            participants: Some(4),
+            mediasoup_version: Some("3.27.1".to_owned()),
+            endpoint: Some("wss://10.0.0.7:4400/v1/sessions/glance".to_owned()),
+            token_secret_name: Some("glance-access".to_owned()),
+            last_reason: Some("HomeSilent".to_owned()),
             conditions: ready("Active"),
             observed_generation: Some(1),
         };
@@ -88,20 +91,23 @@ fn a_glance_tells_whether_it_is_well() {
         assert_eq!(row[..8].join(" "), values);
 
         let (head, row) = table(&["get", "mfc", "glance", "-o", "wide"]);
-        assert!(head.ends_with(&["EXPOSURE".into(), "VERSION".into(), "AGE".into()]));
-        assert_eq!(row[8..10].join(" "), "HostPort 3.27.1");
+        assert!(
+            head.join(" ")
+                .ends_with("EXPOSURE PARTICIPANTS VERSION AGE")
+        );
+        assert_eq!(row[8..11].join(" "), "HostPort 50 3.27.1");
 
         let (head, row) = table(&["get", "mfs", "glance"]);
-        let columns = "NAME PHASE CLUSTER HOME GENERATION REASON AGE";
+        let columns = "NAME PHASE CLUSTER PARTICIPANTS HOME GENERATION REASON AGE";
         assert_eq!(head.join(" "), columns);
         assert_eq!(
-            row[..6].join(" "),
-            "glance Active mafalda glance-x7 2 HomePodLost"
+            row[..7].join(" "),
+            "glance Active mafalda 4 glance-x7 2 HomeSilent"
         );
 
         let (head, row) = table(&["get", "mfs", "glance", "-o", "wide"]);
-        assert!(head.ends_with(&["ENDPOINT".into(), "PODS".into(), "AGE".into()]));
-        assert_eq!(row[7], r#"["glance-x7"]"#);
+        assert!(head.join(" ").ends_with("ENDPOINT PODS VERSION AGE"));
+        assert_eq!(row[8..10].join(" "), r#"["glance-x7"] 3.27.1"#);
 
         // The category has both.
         let both = CLUSTER.kubectl(&["get", "mafalda", "-o", "name"]).unwrap();
@@ -179,6 +185,22 @@ fn explain_tells_unit_range_and_default() {
         (
             "session.spec.spread.maxPods",
             ["Media pods at most", "1 to 64", "Default: 8"],
+        ),
+        (
+            "session.spec.maxParticipants",
+            ["two WebRtcTransports", "1 to 100000", "Default: 1000"],
+        ),
+        (
+            "session.spec.lifetime.emptySeconds",
+            [
+                "in seconds",
+                "has a transport of any kind",
+                "Default: as long",
+            ],
+        ),
+        (
+            "session.spec.placement.nodeLabels",
+            ["the more of them", "at most 32", "no other has room"],
         ),
     ] {
         let printed = CLUSTER.kubectl(&["explain", field]).unwrap();

@@ -77,7 +77,7 @@ impl Bare {
             .patch(&secret_name, &apply, &Patch::Apply(secret))
             .await
             .unwrap();
-        let status = status::status(&made, &self.seat(), Some(pod), self.now);
+        let status = status::status(&made, &self.seat(), Some(pod), Some(0), self.now);
         let patch =
             json!({"apiVersion": "mafalda.dev/v1alpha1", "kind": "Session", "status": status});
         self.sessions
@@ -97,11 +97,13 @@ impl Bare {
             }),
             lenders: Vec::new(),
             lent_at: None,
+            mediasoup: Some("3.27.1".to_owned()),
             waiting: None,
             why: ("Placed".to_owned(), "placed on talk-0".to_owned()),
             untold: false,
             decided: 1,
             settled: 0,
+            settled_spec: None,
             met: self.now,
             settled_at: self.now,
             token_since: self.now,
