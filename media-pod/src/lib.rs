@@ -23,6 +23,7 @@ mod http;
 mod inventory;
 mod lending;
 mod listen_infos;
+mod listening;
 mod members;
 mod metrics;
 mod pod;
@@ -37,8 +38,9 @@ mod topology;
 mod translate;
 mod virtual_worker;
 
-pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
+pub use config::{Config, ConfigError, Identity, ListenInfos, Tls, check_ports};
 pub use lending::Peer;
+pub use listening::listen;
 pub use mafalda_virtual_worker::{Between, PipeSettings, Placement};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};

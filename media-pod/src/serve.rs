@@ -3,6 +3,7 @@
 use crate::cpu::CpuSampler;
 use crate::http;
 use crate::lending::keep_borrowing;
+use crate::listening::plain;
 use crate::pod::Pod;
 use crate::tls::Certificate;
 use hyper::server::conn::http1;
@@ -123,6 +124,7 @@ async fn accept(pod: Pod, listener: TcpListener, mut tls: Option<Certificate>) {
             continue;
         };
         let _ = stream.set_nodelay(true);
+        let peer = plain(peer);
         let routes = http::routes(pod.clone(), peer);
         match &mut tls {
             None => drop(tokio::spawn(serve(stream, routes, permit))),
