@@ -89,12 +89,10 @@ pub enum Error {
 /// When it cannot begin.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let client = Client::try_default().await?;
-    let listener = listen(settings.listen)
-        .await
-        .map_err(|error| Error::Listen {
-            address: settings.listen,
-            error,
-        })?;
+    let listener = bind(settings.listen).await.map_err(|error| Error::Listen {
+        address: settings.listen,
+        error,
+    })?;
     let namespace = settings.lease_namespace.as_deref();
     let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
     let candidate = Candidate::new(&client, &namespace, &settings.lease, &settings.identity);
@@ -125,7 +123,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 }
 
 /// A host without IPv6 has no `[::]`: all of its addresses are those of IPv4.
-async fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
+async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
     match TcpListener::bind(at).await {
         Err(error) if at.is_ipv6() && at.ip().is_unspecified() && !is_taken(&error) => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await

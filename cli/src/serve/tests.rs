@@ -112,11 +112,10 @@ fn a_pod_announces_the_families_that_it_is_told() {
             "announcedAddress": {"families": families},
         }));
         let addresses = parsed(&cluster, &place, ips).addresses();
-        let ips_of = |found: &Vec<&str>| found.iter().map(|ip| ip.parse().unwrap()).collect();
         match (addresses, found) {
             (Ok((announced, pipes)), Some(found)) => {
                 assert_eq!(announced, found, "{families} of {ips}");
-                let wanted: Vec<IpAddr> = ips_of(&found);
+                let wanted: Vec<IpAddr> = found.iter().map(|ip| ip.parse().unwrap()).collect();
                 assert_eq!(pipes, wanted, "{families} of {ips}");
             }
             (Err(error), None) => assert!(error.contains("--family"), "{error}"),

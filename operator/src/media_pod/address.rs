@@ -142,9 +142,14 @@ fn has_node_port(pod: &Pod, service: Option<&Service>) -> bool {
 fn of_service(service: Option<&Service>) -> Result<Vec<String>, Unknown> {
     let status = service.and_then(|service| service.status.as_ref());
     let balancer = status.and_then(|status| status.load_balancer.as_ref());
-    let ingress = || balancer.iter().flat_map(|b| b.ingress.iter().flatten());
-    let ips = ingress().filter_map(|ingress| ingress.ip.clone());
-    let names = ingress().filter_map(|ingress| ingress.hostname.clone());
+    let ingress: Vec<_> = balancer
+        .into_iter()
+        .flat_map(|balancer| balancer.ingress.iter().flatten())
+        .collect();
+    let ips = ingress.iter().filter_map(|ingress| ingress.ip.clone());
+    let names = ingress
+        .iter()
+        .filter_map(|ingress| ingress.hostname.clone());
     let found: Vec<String> = ips.chain(names).filter(|text| !text.is_empty()).collect();
     if found.is_empty() {
         Err(Unknown::NotYet)

@@ -176,7 +176,7 @@ fn new_ports(jobs: &[Job]) -> Vec<u16> {
 #[test]
 fn a_pool_without_ports_says_so() {
     let mut scene = with_all_ports_used(3, 5);
-    assert_eq!(new_ports(&scene.turn().1), []);
+    assert!(new_ports(&scene.turn().1).is_empty());
     assert_eq!(said(&mut scene, "Ready", None), is("True", "PodsReady"));
     assert_eq!(
         said(&mut scene, "Progressing", None),
@@ -186,12 +186,12 @@ fn a_pool_without_ports_says_so() {
     for heard in scene.heard.values_mut() {
         heard.last_seen = scene.now;
     }
-    assert_eq!(new_ports(&scene.turn().1), []);
+    assert!(new_ports(&scene.turn().1).is_empty());
     let pods = scene.observe().pods;
     let waiting: Vec<bool> = pods.iter().map(|pod| pod.unschedulable).collect();
     assert_eq!(waiting, [false, false, true]);
     scene.cluster.spec.exposure.port_range.last = 30_005;
-    assert_eq!(new_ports(&scene.turn().1), [30_004]);
+    assert_eq!(new_ports(&scene.turn().1), [30_004_u16]);
 
     let mut small = Scene::simple();
     small.cluster.spec.workers_per_pod = None;
@@ -211,7 +211,7 @@ fn an_upgrade_without_ports_to_spare_goes_on() {
     scene.cluster.spec.pod_template.image = Some("image:2".to_owned());
     scene.turn();
     let (actions, jobs) = scene.turn();
-    assert_eq!(new_ports(&jobs), []);
+    assert!(new_ports(&jobs).is_empty());
     let actions = format!("{actions:?}");
     assert!(actions.contains("CordonPod"), "{actions}");
 }
@@ -223,14 +223,14 @@ fn node_ports_of_others_are_left_to_them() {
     scene.pods.clear();
     scene.heard.clear();
     scene.node_ports = vec![30_000];
-    assert_eq!(new_ports(&scene.turn().1), [30_002]);
+    assert_eq!(new_ports(&scene.turn().1), [30_002_u16]);
     scene.book = Book::new(scene.now);
     scene.node_ports = vec![30_000, 30_002];
-    assert_eq!(new_ports(&scene.turn().1), []);
+    assert!(new_ports(&scene.turn().1).is_empty());
     scene.node_ports.clear();
     assert_eq!(
         new_ports(&scene.turn().1),
-        [30_000],
+        [30_000_u16],
         "as soon as there are some"
     );
 }
