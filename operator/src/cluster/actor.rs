@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A plan is made this often at least while something is under way.
 const TURN: Duration = Duration::from_secs(1);
@@ -44,6 +44,9 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const ECHO: Duration = Duration::from_secs(1);
 /// Jobs that wait for their turn at most; others stay due.
 const WAITING: usize = 512;
+/// How long the API server may take for one thing: one that has lost power answers nothing, and what was
+/// asked there is asked again.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The longest wait after a failure.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -207,11 +210,15 @@ impl Actor {
             self.kept_at = Instant::now();
             self.gateway.clone_from(&gateway);
             self.keeping = Some(tokio::spawn(async move {
-                let kept = keep(&client, &cluster, &gateway, now).await;
-                let kept = kept.map_err(|error| error.to_string())?;
-                let budget = apply_disruption_budget(&client, &cluster).await;
-                budget.map_err(|error| error.to_string())?;
-                Ok(kept)
+                let work = async {
+                    let kept = keep(&client, &cluster, &gateway, now).await;
+                    let kept = kept.map_err(|error| error.to_string())?;
+                    let budget = apply_disruption_budget(&client, &cluster).await;
+                    budget.map_err(|error| error.to_string())?;
+                    Ok(kept)
+                };
+                let late = |_| Err(Error::Late.to_string());
+                timeout(PATIENCE, work).await.unwrap_or_else(late)
             }));
         }
         let waits = |task: &JoinHandle<_>| self.kept.is_some() && !task.is_finished();
@@ -283,7 +290,7 @@ impl Actor {
         let services: HashMap<String, Arc<Service>> =
             services.into_iter().map(|s| (s.name_any(), s)).collect();
         let node_ports = match cluster.spec.exposure.type_ {
-            ExposureType::NodePort => index.node_ports_but(namespace, &pods),
+            ExposureType::NodePort => index.node_ports_but(&self.namespace, &pods),
             _ => Vec::new(),
         };
         if !self.refusals.is_empty() {
@@ -493,14 +500,17 @@ impl Actor {
         };
         self.jobs.spawn(async move {
             let _turn = turns.acquire().await;
-            let result = match (&performer, &job) {
-                (Some(performer), _) => performer.perform(&cluster, &job).await,
-                (None, Job::Status(status)) => {
-                    let written = write_cluster_status(&client, &cluster, status);
-                    written.await.map_err(Error::from)
+            let work = async {
+                match (&performer, &job) {
+                    (Some(performer), _) => performer.perform(&cluster, &job).await,
+                    (None, Job::Status(status)) => {
+                        let written = write_cluster_status(&client, &cluster, status);
+                        written.await.map_err(Error::from)
+                    }
+                    (None, _) => Err(Error::NoKeys),
                 }
-                (None, _) => Err(Error::NoKeys),
             };
+            let result = timeout(PATIENCE, work).await.unwrap_or(Err(Error::Late));
             (job, result)
         });
     }
