@@ -1,5 +1,6 @@
 //! `mafalda serve`: the settings of a media pod, its logs and signals.
 
+use crate::drain;
 use mafalda_media_pod::auth::Verifier;
 use mafalda_media_pod::{
     Between, Config, Identity, ListenInfos, Mode, PipeSettings, Placement, Pod, Shutdown, Tls,
@@ -36,6 +37,19 @@ impl Switch {
     }
 }
 
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    fn has(self, ip: &IpAddr) -> bool {
+        ip.is_ipv6() == (self == Self::Ipv6)
+    }
+}
+
 /// How something new is placed.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum PlacementName {
@@ -46,7 +60,8 @@ pub enum PlacementName {
 /// Arguments of `mafalda serve`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where the HTTP API listens. Addresses other than loopback need --token-key.
+    /// Where the HTTP API listens; `[::]` is all of IPv4 and IPv6. Addresses other than loopback need
+    /// --token-key.
     #[arg(long, default_value = "127.0.0.1:4400")]
     listen: SocketAddr,
     /// Worker processes kept running: a number, or `auto` for one a core.
@@ -87,12 +102,21 @@ pub struct Arguments {
     #[arg(long)]
     rtc_ip: Vec<IpAddr>,
     /// IP address or host name by which clients reach --rtc-ip, where that is another: one of each
-    /// family (IPv4, IPv6) at most. A host name is for IPv4 where there is any.
-    #[arg(long)]
+    /// family (IPv4, IPv6) at most, with a comma between. A host name is for IPv4 where there is any.
+    #[arg(long, value_delimiter = ',')]
     announced_address: Vec<String>,
-    /// Address by which other workers reach this pod's pipes, where that is another.
-    #[arg(long)]
+    /// Address by which other workers reach this pod's pipes, where that is another. Several with a
+    /// comma between.
+    #[arg(long, value_delimiter = ',')]
     pipe_address: Vec<IpAddr>,
+    /// The families to use of --announced-address, each of which has to have one there, and of
+    /// --pipe-address: `ipv4`, `ipv6` or both with a comma between [default: all]. A host name is of ipv4.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    family: Vec<Family>,
+    /// A Unix socket at which the pod hears that it is about to end (`mafalda drain`): it takes nothing
+    /// new any more, and --stop-after counts from then on.
+    #[arg(long)]
+    drain_socket: Option<PathBuf>,
     /// Whose listen infos count: the pod's own addresses and ports, or what the application writes
     /// (pod and application on one host).
     #[arg(long, value_enum, default_value_t = ListenInfos::Pod)]
@@ -208,6 +232,29 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
 }
 
 impl Arguments {
+    fn max_workers(&self, workers: usize) -> usize {
+        self.max_workers.unwrap_or_else(|| (8 * workers).max(32))
+    }
+
+    /// The announced addresses and those of pipes, of the families that are asked for.
+    fn addresses(&self) -> Result<(Vec<String>, Vec<IpAddr>), String> {
+        let (announced, pipes) = (&self.announced_address, &self.pipe_address);
+        if self.family.is_empty() {
+            return Ok((announced.clone(), pipes.clone()));
+        }
+        let announced_of = |family: &Family| {
+            let is_of = |address: &&String| match address.parse() {
+                Ok(ip) => family.has(&ip),
+                Err(_) => *family == Family::Ipv4 && !address.is_empty(),
+            };
+            let found = announced.iter().find(is_of).cloned();
+            found.ok_or_else(|| format!("--announced-address: none is of --family {family:?}"))
+        };
+        let pipe_of = |family: &Family| pipes.iter().find(|ip| family.has(ip)).copied();
+        let found: Result<_, String> = self.family.iter().map(announced_of).collect();
+        Ok((found?, self.family.iter().filter_map(pipe_of).collect()))
+    }
+
     fn config(self) -> Result<Config, Box<dyn Error>> {
         let verifier = match &self.token_key {
             None => None,
@@ -231,7 +278,8 @@ impl Arguments {
             Workers::Number(number) => number,
             Workers::Auto => std::thread::available_parallelism()?.get(),
         };
-        let max_workers = self.max_workers.unwrap_or_else(|| (8 * workers).max(32));
+        let max_workers = self.max_workers(workers);
+        let (announced, pipe_addresses) = self.addresses()?;
         let worker_program = match self.worker_bin {
             Some(path) => path,
             None => std::env::current_exe()?.with_file_name("mafalda-media-worker"),
@@ -280,8 +328,8 @@ impl Arguments {
                 ..PipeSettings::default()
             },
             rtc_ips: self.rtc_ip,
-            announced: self.announced_address,
-            pipe_addresses: self.pipe_address,
+            announced,
+            pipe_addresses,
             rtc_port: self.rtc_port,
             rtc_port_range: self.rtc_port_range,
             verifier,
@@ -349,6 +397,7 @@ pub fn raise_file_limit() {
 /// Runs a pod until it is told to stop.
 pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     start_logs(arguments.log_format);
+    let drain_socket = arguments.drain_socket.clone();
     let mut config = arguments.config()?;
     fit_file_limit(&mut config);
     // One thread: a pod forwards small messages, and waking a second thread for each costs more
@@ -356,12 +405,11 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, drain_socket))
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
-    let listener = tokio::net::TcpListener::bind(config.listen)
-        .await
+async fn serve(config: Config, drain_socket: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
+    let listener = mafalda_media_pod::listen(config.listen)
         .map_err(|error| format!("--listen {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     if config.verifier.is_none() {
@@ -370,6 +418,11 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let ips = config.media_ips();
     let pod = Pod::new(config);
     let config = pod.config();
+    let (told, asked) = tokio::sync::watch::channel(false);
+    if let Some(path) = &drain_socket {
+        let socket = drain::Socket::bind(path)?;
+        tokio::spawn(socket.keep(pod.clone(), told));
+    }
     // Before anybody is told that the pod listens: whoever hears it may stop it.
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -384,10 +437,19 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         "listening on {}",
         mafalda_media_pod::base_url(&pod, address)
     );
+    let late = drain::is_late(asked, config.stop_after);
     let shutdown = Shutdown {
         gentle: async move { terminate.recv().await.unwrap_or_default() },
-        now: async move { interrupt.recv().await.unwrap_or_default() },
+        now: async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                () = late => {}
+            }
+        },
     };
     mafalda_media_pod::run(pod, listener, shutdown).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

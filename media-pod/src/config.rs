@@ -154,48 +154,66 @@ fn wrong(flag: &'static str, reason: impl Into<String>) -> ConfigError {
     }
 }
 
+/// Checks that a pod's ports exist and do not overlap: one a worker from `rtc_port` on, and the range of
+/// plain and pipe transports.
+///
+/// # Errors
+/// The flag that does not fit the others, and why.
+pub fn check_ports(
+    workers: usize,
+    max_workers: usize,
+    rtc_port: u16,
+    range: &RangeInclusive<u16>,
+) -> Result<(), ConfigError> {
+    if workers == 0 {
+        return Err(wrong("--workers", "at least 1"));
+    }
+    if max_workers < workers {
+        return Err(wrong(
+            "--max-workers",
+            format!("at least --workers, which is {workers}"),
+        ));
+    }
+    let last = usize::from(rtc_port) + max_workers - 1;
+    if rtc_port == 0 || last > usize::from(u16::MAX) {
+        return Err(wrong(
+            "--rtc-port",
+            format!(
+                "{max_workers} workers use the ports {rtc_port} to {last}: 1 to 65535 are possible"
+            ),
+        ));
+    }
+    let (first_plain, last_plain) = (*range.start(), *range.end());
+    if first_plain == 0 || first_plain > last_plain {
+        return Err(wrong(
+            "--rtc-port-range",
+            "FIRST-LAST, FIRST at least 1 and at most LAST",
+        ));
+    }
+    if usize::from(first_plain) <= last && last_plain >= rtc_port {
+        return Err(wrong(
+            "--rtc-port-range",
+            format!(
+                "{first_plain}-{last_plain} overlaps the workers' own ports {rtc_port} to {last} \
+                 (--rtc-port, --max-workers)"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 impl Config {
     /// Checks what one flag alone does not tell.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.verifier.is_none() && !self.listen.ip().is_loopback() {
             return Err(ConfigError::OpenWithoutKey(self.listen));
         }
-        if self.workers == 0 {
-            return Err(wrong("--workers", "at least 1"));
-        }
-        if self.max_workers < self.workers {
-            return Err(wrong(
-                "--max-workers",
-                format!("at least --workers, which is {}", self.workers),
-            ));
-        }
-        let last = usize::from(self.rtc_port) + self.max_workers - 1;
-        if self.rtc_port == 0 || last > usize::from(u16::MAX) {
-            return Err(wrong(
-                "--rtc-port",
-                format!(
-                    "{} workers use the ports {} to {last}: 1 to 65535 are possible",
-                    self.max_workers, self.rtc_port
-                ),
-            ));
-        }
-        let (first_plain, last_plain) = (*self.rtc_port_range.start(), *self.rtc_port_range.end());
-        if first_plain == 0 || first_plain > last_plain {
-            return Err(wrong(
-                "--rtc-port-range",
-                "FIRST-LAST, FIRST at least 1 and at most LAST",
-            ));
-        }
-        if usize::from(first_plain) <= last && last_plain >= self.rtc_port {
-            return Err(wrong(
-                "--rtc-port-range",
-                format!(
-                    "{first_plain}-{last_plain} overlaps the workers' own ports {} to {last} \
-                     (--rtc-port, --max-workers)",
-                    self.rtc_port
-                ),
-            ));
-        }
+        check_ports(
+            self.workers,
+            self.max_workers,
+            self.rtc_port,
+            &self.rtc_port_range,
+        )?;
         if self.max_connections == 0 {
             return Err(wrong("--max-connections", "at least 1"));
         }

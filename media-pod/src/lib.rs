@@ -25,6 +25,7 @@ mod http;
 mod inventory;
 mod lending;
 mod listen_infos;
+mod listening;
 mod members;
 mod metrics;
 mod pod;
@@ -41,8 +42,9 @@ mod translate;
 mod tune;
 mod virtual_worker;
 
-pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
+pub use config::{Config, ConfigError, Identity, ListenInfos, Tls, check_ports};
 pub use lending::Peer;
+pub use listening::listen;
 pub use mafalda_virtual_worker::{Between, PipeSettings, Placement, WATERMARK};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};

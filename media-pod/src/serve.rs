@@ -3,6 +3,7 @@
 use crate::cpu::CpuSampler;
 use crate::http;
 use crate::lending::keep_borrowing;
+use crate::listening::plain;
 use crate::pod::Pod;
 use crate::tls::Certificate;
 use crate::tune::tune;
@@ -124,6 +125,7 @@ async fn accept(pod: Pod, listener: TcpListener, mut tls: Option<Certificate>) {
             continue;
         };
         tune(&stream);
+        let peer = plain(peer);
         let permit = Arc::new(permit);
         let routes = http::routes(pod.clone(), peer, &permit);
         match &mut tls {

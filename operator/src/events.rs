@@ -118,6 +118,27 @@ impl Events {
         left > 0
     }
 
+    /// Writes down what went wrong.
+    pub async fn warn(
+        &self,
+        regarding: ObjectReference,
+        reason: &str,
+        action: &str,
+        mut note: String,
+    ) {
+        cut(&mut note);
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &regarding).await {
+            tracing::debug!(%error, "an event was not written");
+        }
+    }
+
     /// Writes down what was decided.
     pub async fn publish(&self, regarding: ObjectReference, action: &Action, kind: EventType) {
         let Some((_, _, what)) = told(action) else {
@@ -127,8 +148,7 @@ impl Events {
             .map(|pod| format!("{pod}: "))
             .unwrap_or_default();
         let mut note = format!("{pod}{}", action.reason);
-        let end = (0..=LONGEST).rev().find(|end| note.is_char_boundary(*end));
-        note.truncate(end.unwrap_or(0));
+        cut(&mut note);
         let event = Event {
             type_: kind,
             reason: action.reason.name().to_owned(),
@@ -140,6 +160,12 @@ impl Events {
             tracing::debug!(%error, "an event was not written");
         }
     }
+}
+
+/// To what the API server takes.
+fn cut(note: &mut String) {
+    let end = (0..=LONGEST).rev().find(|end| note.is_char_boundary(*end));
+    note.truncate(end.unwrap_or(0));
 }
 
 /// What an event of a cluster is about.

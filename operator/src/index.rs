@@ -10,6 +10,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -95,6 +96,17 @@ impl Index {
             .state_filter(|service| is_of(service, namespace, cluster))
     }
 
+    /// The node ports of all Services but those of these pods of one namespace.
+    pub fn node_ports_but(&self, namespace: &str, pods: &[Arc<Pod>]) -> Vec<u16> {
+        let names: HashSet<String> = pods.iter().map(|pod| pod.name_any()).collect();
+        let is_other = |service: &Arc<Service>| {
+            let here = service.metadata.namespace.as_deref() == Some(namespace);
+            !(here && names.contains(&service.name_any()))
+        };
+        let services = self.services.state().into_iter().filter(is_other);
+        services.flat_map(|service| node_ports(&service)).collect()
+    }
+
     /// All nodes.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
         self.nodes.state()
@@ -156,6 +168,15 @@ impl Iterator for Again {
 
 impl Backoff for Again {
     fn reset(&mut self) {}
+}
+
+fn node_ports(service: &Service) -> Vec<u16> {
+    let ports = service
+        .spec
+        .iter()
+        .flat_map(|spec| spec.ports.iter().flatten());
+    let ports = ports.filter_map(|port| port.node_port);
+    ports.filter_map(|port| u16::try_from(port).ok()).collect()
 }
 
 fn is_of(object: &impl ResourceExt, namespace: &str, cluster: &str) -> bool {

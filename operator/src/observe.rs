@@ -2,13 +2,14 @@
 
 use crate::book::{Book, Note, Seat, phase_of, terminating_since};
 use crate::clock::since_1970;
+use crate::cluster::refusals::{Refusals, What};
 use crate::crd::{MafaldaCluster, Session};
 use crate::media_pod::address::{self, Unknown};
 use crate::media_pod::{manifest, workers};
-use crate::names::{DRAIN_REQUESTED, REGION, REVISION, WORKERS, ZONE};
+use crate::names::{CONTAINER, DRAIN_REQUESTED, REGION, REVISION, WORKERS, ZONE};
 use crate::pod_api::client::Peer;
 use crate::pod_api::{Heard, report};
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod, Service};
 use kube::ResourceExt;
 use mafalda_plan as plan;
 use mafalda_plan::{Generation, Hosted, Observed, PodPhase, SessionName, SessionPhase};
@@ -37,6 +38,10 @@ pub struct Look<'a> {
     pub secrets: &'a str,
     /// Its pods whose hosts say that nobody listens there, by their uid.
     pub refusing: &'a HashSet<String>,
+    /// Node ports of Services that are not its pods', as far as they are known.
+    pub node_ports: &'a [u16],
+    /// What the API server does not let the operator do.
+    pub refused: &'a Refusals,
     pub timing: plan::Timing,
     pub now: Duration,
 }
@@ -73,7 +78,13 @@ impl Look<'_> {
     pub fn addresses_of(&self, pod: &Pod) -> Result<Vec<String>, Unknown> {
         let node = self.node_of(pod).map(Arc::as_ref);
         let service = self.services.get(&pod.name_any()).map(Arc::as_ref);
-        address::resolve(&self.cluster.spec, pod, node, service)
+        let found = address::resolve(&self.cluster.spec, pod, node, service);
+        let why = self.refused.of(What::Service, &pod.name_any());
+        match (found, why) {
+            // It does not come by itself.
+            (Err(Unknown::NotYet), Some(why)) => Err(Unknown::Missing(why.to_owned())),
+            (found, _) => found,
+        }
     }
 
     /// Whether the pod was told its address before the cluster's exposure changed: it keeps it.
@@ -84,6 +95,19 @@ impl Look<'_> {
     /// What the pod said, if it is the one that said it.
     pub fn heard_of(&self, pod: &Pod) -> Option<&Heard> {
         self.heard.get(pod.metadata.uid.as_ref()?)
+    }
+
+    /// Whether an operator that has just begun is yet to hear pods that ran before it. What it knows of
+    /// their load and their sessions is then less than there is.
+    pub fn is_early(&self, book: &Book) -> bool {
+        let unheard = |pod: &Arc<Pod>| {
+            let uid = pod.metadata.uid.as_ref();
+            let refuses = uid.is_some_and(|uid| self.refusing.contains(uid));
+            let is_older = started(pod).is_some_and(|started| started < book.since);
+            is_older && !refuses && self.heard_of(pod).is_none()
+        };
+        let end = book.since + self.first_words() + self.timing.suspect();
+        self.now < end && self.pods.iter().any(unheard)
     }
 
     /// Brings the book up to date, and puts together what to decide on.
@@ -292,6 +316,8 @@ impl Look<'_> {
 
     /// A pod that was decided on and that the API server does not have yet.
     fn starting(&self, name: &plan::PodName, note: &Note) -> plan::Pod {
+        // Without ports it cannot be made, however long: as if no node had room for it.
+        let has_ports = note.rtc_port.is_some();
         plan::Pod {
             name: name.clone(),
             node: None,
@@ -301,8 +327,8 @@ impl Look<'_> {
             mediasoup: None,
             cpu: vec![0.0; self.workers_per_pod().into()],
             phase: PodPhase::Running,
-            unschedulable: false,
-            created: note.created,
+            unschedulable: !has_ports,
+            created: if has_ports { note.created } else { self.now },
             terminating_since: note.deleted,
             ready_since: None,
             address_known: false,
@@ -423,7 +449,15 @@ pub fn session_of<'h>(heard: &'h Heard, name: &str) -> Option<&'h report::Sessio
 /// Since when the pod's container runs.
 pub fn started(pod: &Pod) -> Option<Duration> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let running = containers.first()?.state.as_ref()?.running.as_ref()?;
+    // A mesh may have put others beside it.
+    let ours = |container: &&ContainerStatus| container.name == CONTAINER;
+    let running = containers
+        .iter()
+        .find(ours)?
+        .state
+        .as_ref()?
+        .running
+        .as_ref()?;
     running.started_at.as_ref().map(since_1970)
 }
 

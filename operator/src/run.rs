@@ -11,7 +11,7 @@ use crate::pod_api::listen;
 use crate::{http, names};
 use kube::Client;
 use mafalda_plan::Timing;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -31,8 +31,8 @@ pub struct Settings {
     /// The image of media pods whose MafaldaCluster names none.
     #[arg(long, env = "MAFALDA_IMAGE", default_value = "mafalda:latest")]
     pub image: String,
-    /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, default_value = "0.0.0.0:8080")]
+    /// Where /livez, /readyz and /metrics are served; `[::]` is all of IPv4 and IPv6.
+    #[arg(long, default_value = "[::]:8080")]
     pub listen: SocketAddr,
     /// The namespace of the Lease that replicas agree by [default: the operator's own, else
     /// `default`].
@@ -89,12 +89,10 @@ pub enum Error {
 /// When it cannot begin.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let client = Client::try_default().await?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(|error| Error::Listen {
-            address: settings.listen,
-            error,
-        })?;
+    let listener = bind(settings.listen).await.map_err(|error| Error::Listen {
+        address: settings.listen,
+        error,
+    })?;
     let namespace = settings.lease_namespace.as_deref();
     let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
     let candidate = Candidate::new(&client, &namespace, &settings.lease, &settings.identity);
@@ -122,6 +120,21 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         tracing::warn!("the lease was not given back: another replica waits until it is over");
     }
     Ok(())
+}
+
+/// A host without IPv6 has no `[::]`: all of its addresses are those of IPv4.
+async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(at).await {
+        Err(error) if at.is_ipv6() && at.ip().is_unspecified() && !is_taken(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await
+        }
+        other => other,
+    }
+}
+
+fn is_taken(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+    matches!(error.kind(), AddrInUse | PermissionDenied)
 }
 
 fn shared(settings: &Settings, client: Client, index: Index, listening: Handle) -> Shared {

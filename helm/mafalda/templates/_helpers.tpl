@@ -72,3 +72,9 @@ resources:
 {{- $image := (index . 0).Values.image -}}
 {{ $image.registry }}/{{ index . 1 }}:{{ $image.tag }}
 {{- end -}}
+
+{{/* `true` if the media pods of the MafaldaCluster have the addresses of their nodes. */}}
+{{- define "mafalda.hostNetwork" -}}
+{{- $exposure := .Values.cluster.spec.exposure | default dict -}}
+{{- and .Values.cluster.enabled (eq ($exposure.type | default "HostPort") "HostNetwork") -}}
+{{- end -}}

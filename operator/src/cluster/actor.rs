@@ -3,11 +3,12 @@
 
 use super::doubt::Doubt;
 use super::jobs::{Job, Key, due};
-use super::perform::{Error, Performer, apply_disruption_budget};
+use super::perform::{Error, Performer, apply_disruption_budget, write_cluster_status};
+use super::refusals::{self, Refusals, What};
 use super::status::{UTILIZATION_SECONDS, status};
 use crate::book::Book;
 use crate::clock::Clock;
-use crate::crd::MafaldaCluster;
+use crate::crd::{ExposureType, MafaldaCluster};
 use crate::events::{About, Events, of_cluster, of_session, told};
 use crate::index::Index;
 use crate::metrics::Metrics;
@@ -16,9 +17,9 @@ use crate::pod_api::client::{Error as PodError, UNAUTHORIZED};
 use crate::pod_api::listen::listen;
 use crate::pod_api::{Access, Client as Pods, Hearing};
 use crate::secrets::{Kept, gateway, keep};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::{Client, ResourceExt};
-use mafalda_plan::{Action, Observed, Session, SessionName, Step, Timing, plan};
+use mafalda_plan::{Action, Observed, PodName, Session, SessionName, Step, Timing, plan};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A plan is made this often at least while something is under way.
 const TURN: Duration = Duration::from_secs(1);
@@ -43,6 +44,9 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const ECHO: Duration = Duration::from_secs(1);
 /// Jobs that wait for their turn at most; others stay due.
 const WAITING: usize = 512;
+/// How long the API server may take for one thing: one that has lost power answers nothing, and what was
+/// asked there is asked again.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The longest wait after a failure.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -85,6 +89,7 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         trouble: None,
         measured: Duration::ZERO,
         performer: None,
+        refusals: Refusals::default(),
         shared,
         namespace,
         name,
@@ -126,6 +131,8 @@ struct Actor {
     /// When utilization was written last.
     measured: Duration,
     performer: Option<Performer>,
+    /// What the API server does not let it do.
+    refusals: Refusals,
 }
 
 impl Actor {
@@ -203,11 +210,15 @@ impl Actor {
             self.kept_at = Instant::now();
             self.gateway.clone_from(&gateway);
             self.keeping = Some(tokio::spawn(async move {
-                let kept = keep(&client, &cluster, &gateway, now).await;
-                let kept = kept.map_err(|error| error.to_string())?;
-                let budget = apply_disruption_budget(&client, &cluster).await;
-                budget.map_err(|error| error.to_string())?;
-                Ok(kept)
+                let work = async {
+                    let kept = keep(&client, &cluster, &gateway, now).await;
+                    let kept = kept.map_err(|error| error.to_string())?;
+                    let budget = apply_disruption_budget(&client, &cluster).await;
+                    budget.map_err(|error| error.to_string())?;
+                    Ok(kept)
+                };
+                let late = |_| Err(Error::Late.to_string());
+                timeout(PATIENCE, work).await.unwrap_or_else(late)
             }));
         }
         let waits = |task: &JoinHandle<_>| self.kept.is_some() && !task.is_finished();
@@ -217,7 +228,11 @@ impl Actor {
         if let Some(keeping) = self.keeping.take()
             && let Ok(kept) = keeping.await
         {
-            self.trouble = kept.and_then(|kept| self.take(kept)).err();
+            let trouble = kept.and_then(|kept| self.take(kept)).err();
+            if let Some(trouble) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+                tracing::warn!(cluster = %self.name, "keys and certificates are not kept: {trouble}");
+            }
+            self.trouble = trouble;
             self.rests_until = Duration::ZERO;
         }
     }
@@ -272,7 +287,23 @@ impl Actor {
             .into_iter()
             .map(|node| (node.name_any(), node))
             .collect();
-        let services = services.into_iter().map(|s| (s.name_any(), s)).collect();
+        let services: HashMap<String, Arc<Service>> =
+            services.into_iter().map(|s| (s.name_any(), s)).collect();
+        let node_ports = match cluster.spec.exposure.type_ {
+            ExposureType::NodePort => index.node_ports_but(&self.namespace, &pods),
+            _ => Vec::new(),
+        };
+        if !self.refusals.is_empty() {
+            let made = &self.book.pods;
+            self.refusals.keep(|what, name| match what {
+                What::Pod | What::Address => made.contains_key(&PodName::from(name)),
+                What::Service => {
+                    made.contains_key(&PodName::from(name)) && !services.contains_key(name)
+                }
+                What::Session => sessions.iter().any(|session| session.name_any() == name),
+            });
+        }
+        let refused = self.refusals.clone();
         let (heard, refusing) = (self.hearing.all(), self.hearing.refusing());
         let default_image = self.shared.default_image.clone();
         let secrets = self.kept.as_ref().map(Kept::digest).unwrap_or_default();
@@ -286,6 +317,8 @@ impl Actor {
             heard: &heard,
             secrets: &secrets,
             refusing: &refusing,
+            node_ports: &node_ports,
+            refused: &refused,
             timing: self.shared.timing,
             now: self.shared.clock.now(),
         };
@@ -296,7 +329,13 @@ impl Actor {
                 pod.last_seen = pod.last_seen.map(|_| look.now);
             }
         }
-        let Some((observed, actions)) = self.plan(observed).await else {
+        // What is decided on less than there is would be taken back a moment later.
+        let is_early = look.is_early(&self.book);
+        let planned = match is_early {
+            true => Some((observed, Vec::new())),
+            false => self.plan(observed).await,
+        };
+        let Some((observed, actions)) = planned else {
             return;
         };
         self.doubt.note(&actions);
@@ -320,7 +359,8 @@ impl Actor {
             let since = session.home.as_ref().map(|home| home.since);
             since.is_some_and(|since| since + FRESH > look.now)
         };
-        let is_quiet = actions.is_empty()
+        let is_quiet = !is_early
+            && actions.is_empty()
             && jobs.is_empty()
             && !observed.pods.iter().any(waits)
             && !observed.sessions.iter().any(fresh);
@@ -438,10 +478,10 @@ impl Actor {
 
     /// Starts a job, unless it is under way or failed a moment ago.
     fn start(&mut self, cluster: &Arc<MafaldaCluster>, job: Job) {
-        let Some(performer) = self.performer.clone() else {
-            return;
-        };
-        if self.jobs.len() >= WAITING {
+        // Without keys nothing can be done but to say so.
+        let says_why = self.trouble.is_some() && matches!(job, Job::Status(_));
+        let performer = self.performer.clone();
+        if (performer.is_none() && !says_why) || self.jobs.len() >= WAITING {
             return;
         }
         let now = Instant::now();
@@ -454,20 +494,58 @@ impl Actor {
             return;
         }
         attempt.under_way = true;
-        let cluster = cluster.clone();
+        let (client, cluster) = (self.shared.client.clone(), cluster.clone());
         let turns = match job.asks_pod() {
             true => self.shared.calls.clone(),
             false => self.shared.requests.clone(),
         };
         self.jobs.spawn(async move {
             let _turn = turns.acquire().await;
-            let result = performer.perform(&cluster, &job).await;
+            let work = async {
+                match (&performer, &job) {
+                    (Some(performer), _) => performer.perform(&cluster, &job).await,
+                    (None, Job::Status(status)) => {
+                        let written = write_cluster_status(&client, &cluster, status);
+                        written.await.map_err(Error::from)
+                    }
+                    (None, _) => Err(Error::NoKeys),
+                }
+            };
+            let result = timeout(PATIENCE, work).await.unwrap_or(Err(Error::Late));
             (job, result)
         });
     }
 
+    /// Keeps what the API server does not let the operator do, and tells people of it once.
+    fn note_refusal(&mut self, job: &Job, result: &Result<(), Error>) {
+        let refused = match result {
+            Ok(()) => None,
+            Err(Error::Api(error)) => match refusals::refused(error) {
+                Some(said) => Some(said),
+                None => return,
+            },
+            Err(_) => return,
+        };
+        let Some((what, name)) = Refusals::about(job) else {
+            return;
+        };
+        let Some(message) = self.refusals.note(what, &name, refused) else {
+            return;
+        };
+        let cluster = self.shared.index.cluster(&self.namespace, &self.name);
+        if let Some(cluster) = cluster.filter(|_| self.shared.events.allow()) {
+            let events = self.shared.events.clone();
+            self.tasks.spawn(async move {
+                let (reason, action) = (what.reason(), what.action());
+                let about = of_cluster(&cluster);
+                events.warn(about, reason, action, message).await;
+            });
+        }
+    }
+
     fn done(&mut self, job: Job, result: Result<(), Error>) {
         self.shared.metrics.performed(result.is_ok());
+        self.note_refusal(&job, &result);
         let now = Instant::now();
         self.attempts
             .retain(|_, attempt| attempt.under_way || attempt.not_before + LONGEST > now);

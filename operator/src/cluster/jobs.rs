@@ -4,7 +4,7 @@
 use crate::book::{Book, Note, Seat};
 use crate::crd::{MafaldaClusterStatus, Phase, Session};
 use crate::media_pod::{manifest, ports};
-use crate::names::{DRAIN, OCCUPIED, RTC_PORT, SAFE_TO_EVICT, SECRETS};
+use crate::names::{DRAIN, OCCUPIED, RTC_PORT, SAFE_TO_EVICT, SECRETS, WORKERS};
 use crate::observe::{Look, ip_of, session_of};
 use crate::pod_api::access::LENDING_LIFE;
 use crate::pod_api::client::Peer;
@@ -239,18 +239,28 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
 /// Pods that were decided on and are not there yet. Each takes its ports.
 fn create_pods(look: &Look<'_>, book: &mut Book, jobs: &mut Vec<Job>) {
     let workers = look.workers_per_pod();
-    let written = |pod: &Arc<Pod>| pod.annotations().get(RTC_PORT)?.parse().ok();
-    let mut taken: Vec<u16> = look.pods.iter().filter_map(written).collect();
+    let block_of = |pod: &Arc<Pod>| {
+        let number = |key| pod.annotations().get(key)?.parse().ok();
+        Some(ports::block(
+            number(RTC_PORT)?,
+            number(WORKERS).unwrap_or(1),
+        ))
+    };
+    let mut taken: Vec<_> = look.pods.iter().filter_map(block_of).collect();
     let coming = book.pods.values().filter(|note| !note.seen);
-    taken.extend(coming.filter_map(|note| note.rtc_port));
+    let coming = coming.filter_map(|note| note.rtc_port);
+    taken.extend(coming.map(|port| ports::block(port, workers)));
     let exposure = &look.cluster.spec.exposure;
     for (name, note) in &mut book.pods {
         if note.seen || note.deleted.is_some() {
             continue;
         }
         if note.rtc_port.is_none() {
-            note.rtc_port = ports::first_port(exposure.type_, exposure.port_range, workers, &taken);
-            taken.extend(note.rtc_port);
+            let (kind, range) = (exposure.type_, exposure.port_range);
+            note.rtc_port = ports::first_port(kind, range, workers, &taken, look.node_ports);
+            taken.extend(note.rtc_port.map(|port| ports::block(port, workers)));
+            // It may have waited for ports.
+            note.created = look.now;
         }
         if let Some(rtc_port) = note.rtc_port {
             jobs.push(Job::CreatePod {
@@ -323,7 +333,7 @@ fn expose(look: &Look<'_>, pod: &Pod) -> Option<Job> {
         name: pod.name_any(),
         uid: pod.uid()?,
         rtc_port: written(RTC_PORT)?,
-        workers: written(crate::names::WORKERS)?,
+        workers: written(WORKERS)?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::jobs::{Job, Settle};
 use crate::clock::Clock;
-use crate::crd::{MafaldaCluster, Phase, Session};
+use crate::crd::{MafaldaCluster, MafaldaClusterStatus, Phase, Session};
 use crate::media_pod::manifest::{self, Place};
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, SECRETS};
@@ -34,6 +34,12 @@ pub enum Error {
     /// There is no key to sign with.
     #[error("{0}")]
     Access(#[from] AccessError),
+    /// The API server did not answer in time.
+    #[error("the API server does not answer")]
+    Late,
+    /// The cluster's Secrets could not be read yet.
+    #[error("there are no keys and certificates yet")]
+    NoKeys,
     /// The home pod of an Active session has no address yet.
     #[error("the home pod has no address")]
     NoAddress,
@@ -147,16 +153,7 @@ impl Performer {
                 put.await?;
             }
             Job::Settle(settle) => self.settle(settle).await?,
-            Job::Status(status) => {
-                let clusters: Api<MafaldaCluster> =
-                    Api::namespaced(self.client.clone(), &namespace);
-                let patch = status_patch("MafaldaCluster", &json!(status));
-                let parameters = PatchParams::apply(FIELD_MANAGER).force();
-                let name = cluster.name_any();
-                clusters
-                    .patch_status(&name, &parameters, &Patch::Apply(patch))
-                    .await?;
-            }
+            Job::Status(status) => write_cluster_status(&self.client, cluster, status).await?,
         }
         Ok(())
     }
@@ -218,6 +215,25 @@ pub async fn apply_disruption_budget(
         manifest::disruption_budget(cluster),
     )
     .await
+}
+
+/// Writes a cluster's status: what does not need keys or pods.
+///
+/// # Errors
+/// When the API server says no, or nothing.
+pub async fn write_cluster_status(
+    client: &Client,
+    cluster: &MafaldaCluster,
+    status: &MafaldaClusterStatus,
+) -> kube::Result<()> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let clusters: Api<MafaldaCluster> = Api::namespaced(client.clone(), &namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(status_patch("MafaldaCluster", &json!(status)));
+    clusters
+        .patch_status(&cluster.name_any(), &parameters, &patch)
+        .await
+        .map(drop)
 }
 
 /// Writes the status of a Session whose cluster does not exist.

@@ -1,9 +1,11 @@
 //! What a MafaldaCluster's status says. Pure.
 
 use crate::book::Book;
+use crate::cluster::refusals::What;
 use crate::conditions::{Says, condition};
 use crate::crd::{MafaldaClusterStatus, PodVersion};
 use crate::media_pod::address::Unknown;
+use crate::media_pod::ports;
 use crate::names::CLUSTER;
 use crate::observe::Look;
 use kube::ResourceExt;
@@ -42,6 +44,7 @@ pub fn status(
         false => before.participants,
     };
     let address = address(look);
+    let hindrances = hindrances(look, observed, book);
     MafaldaClusterStatus {
         pods: number(observed.pods.len()),
         ready,
@@ -52,10 +55,10 @@ pub fn status(
         versions: versions(observed),
         selector: Some(format!("{CLUSTER}={}", look.cluster.name_any())),
         conditions: vec![
-            of(readiness(ready, &states, &address, trouble)),
+            of(readiness(ready, &states, &address, trouble, &hindrances)),
             of(address.says()),
             of(saturation(observed, book, &states)),
-            of(progress(&states)),
+            of(progress(&states, &hindrances)),
         ],
         observed_generation: generation,
     }
@@ -142,25 +145,62 @@ fn address(look: &Look<'_>) -> Addresses {
     found
 }
 
+/// What keeps the pool from being as it should.
+struct Hindrance {
+    reason: &'static str,
+    message: String,
+    /// It keeps pods from being there, and not only a session.
+    of_pods: bool,
+}
+
+/// The one that is to be told first comes first.
+fn hindrances(look: &Look<'_>, observed: &Observed, book: &Book) -> Vec<Hindrance> {
+    let refused = look.refused.first().map(|(what, said)| Hindrance {
+        reason: what.reason(),
+        message: said.to_owned(),
+        of_pods: what != What::Session,
+    });
+    // Those that the API server has not had, and that have no ports: see `Look::starting`.
+    let unmade = |pod: &&mafalda_plan::Pod| {
+        let note = book.pods.get(&pod.name);
+        pod.unschedulable && note.is_some_and(|note| !note.seen)
+    };
+    let portless = observed.pods.iter().find(unmade).map(|_| {
+        let exposure = &look.cluster.spec.exposure;
+        let workers = look.workers_per_pod();
+        Hindrance {
+            reason: "PortsExhausted",
+            message: ports::why_none(exposure.type_, exposure.port_range, workers),
+            of_pods: true,
+        }
+    });
+    let mut found: Vec<Hindrance> = refused.into_iter().chain(portless).collect();
+    found.sort_by_key(|hindrance| !hindrance.of_pods);
+    found
+}
+
 fn readiness<'a>(
     ready: u32,
     states: &[State],
     address: &'a Addresses,
     trouble: Option<&'a str>,
+    hindrances: &'a [Hindrance],
 ) -> Says<'a> {
-    let (holds, reason, message) = match (trouble, ready, address) {
+    let hindrance = hindrances.iter().find(|hindrance| hindrance.of_pods);
+    let (holds, reason, message) = match (trouble, ready, hindrance, address) {
         (Some(trouble), ..) => (false, "OperatorFailed", trouble),
-        (None, 1.., _) => (true, "PodsReady", "new sessions are placed at once"),
-        (None, 0, Addresses::Missing(what)) => (false, "AddressUnknown", what.as_str()),
-        (None, 0, _) if states.contains(&State::Starting) => {
+        (None, 1.., ..) => (true, "PodsReady", "new sessions are placed at once"),
+        (None, 0, Some(hindrance), _) => (false, hindrance.reason, hindrance.message.as_str()),
+        (None, 0, None, Addresses::Missing(what)) => (false, "AddressUnknown", what.as_str()),
+        (None, 0, None, _) if states.contains(&State::Starting) => {
             (false, "PodsStarting", "the first media pod starts")
         }
-        (None, 0, _) if states.is_empty() => (
+        (None, 0, None, _) if states.is_empty() => (
             false,
             "NoPods",
             "there is no media pod; one is made when a session needs it",
         ),
-        (None, 0, _) => (false, "NoPodReady", "no media pod takes sessions"),
+        (None, 0, None, _) => (false, "NoPodReady", "no media pod takes sessions"),
     };
     Says {
         of: "Ready",
@@ -195,9 +235,11 @@ fn saturation(observed: &Observed, book: &Book, states: &[State]) -> Says<'stati
     }
 }
 
-fn progress(states: &[State]) -> Says<'static> {
+fn progress<'a>(states: &[State], hindrances: &'a [Hindrance]) -> Says<'a> {
     let has = |wanted: State| states.contains(&wanted);
-    let (holds, reason, message) = if has(State::Starting) {
+    let (holds, reason, message) = if let Some(hindrance) = hindrances.first() {
+        (true, hindrance.reason, hindrance.message.as_str())
+    } else if has(State::Starting) {
         (true, "PodsStarting", "media pods start")
     } else if has(State::Cordoned) || has(State::Draining) {
         (true, "PodsDraining", "media pods drain")

@@ -167,7 +167,8 @@ pub struct MafaldaClusterSpec {
     pub announced_address: AnnouncedAddress,
 
     /// Busy share of a worker, in percent of its core, above which nothing new is placed on it:
-    /// 10 to 95. Default: 60, as the load of what was placed last still grows.
+    /// 10 to 95. A change replaces the media pods. Default: 60, as the load of what was placed last
+    /// still grows.
     #[serde(default = "default_watermark")]
     #[schemars(range(min = 10, max = 95))]
     pub watermark_percent: u8,
@@ -178,12 +179,14 @@ pub struct MafaldaClusterSpec {
     pub pipes: Pipes,
 
     /// How long a draining media pod waits for its sessions to end, in seconds: 0 to 86400 (a
-    /// day). Sessions that are left after it are moved to another pod. Default: 3600.
+    /// day). Sessions that are left after it are moved to another pod. A change replaces the media
+    /// pods, and those of before drain for as long as they were made with. Default: 3600.
     #[serde(default = "default_drain_deadline")]
     #[schemars(range(min = 0, max = 86_400))]
     pub drain_deadline_seconds: u32,
 
-    /// What the media pods are made with: image, resources, where they may run.
+    /// What the media pods are made with: image, resources, where they may run. A change replaces
+    /// them, a quarter of the pool at once at most: new pods first, then the old ones drain.
     #[serde(default)]
     pub pod_template: PodTemplate,
 

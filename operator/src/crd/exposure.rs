@@ -12,13 +12,15 @@ pub struct Exposure {
     /// HostPort: ports of the pod's node lead to the pod. HostNetwork: the pod uses the node's
     /// network itself, the least overhead. NodePort: a Service of each pod takes ports on every
     /// node. LoadBalancer: a Service of each pod has an address of its own. Internal: clients
-    /// reach the pod's own address. Default: HostPort.
+    /// reach the pod's own address. With HostPort, NodePort and LoadBalancer the ports of portRange
+    /// lead to the pod's shared workers alone: plain transports, and applications whose workers have
+    /// a process of their own, need HostNetwork or Internal. Default: HostPort.
     #[serde(default, rename = "type")]
     pub type_: ExposureType,
 
     /// The ports for media, UDP and TCP: each worker takes one, pods on one node share the range.
-    /// Open it in the firewall. With NodePort it must lie within 30000 to 32767. Default: 40000 to
-    /// 40999.
+    /// Open it in the firewall. With NodePort it must lie within 30000 to 32767, and no two pods of
+    /// the Kubernetes cluster share a port. A change replaces the media pods. Default: 40000 to 40999.
     #[serde(default)]
     pub port_range: PortRange,
 }
@@ -92,13 +94,14 @@ pub struct AnnouncedAddress {
     /// NodeExternalIP, NodeInternalIP: the address of that type that the pod's Node has. HostIP:
     /// the pod's status.hostIPs. Fixed: `addresses`, for all pods, as behind one NAT. Annotation:
     /// what the pod's Node has in the annotation `annotation`. Default: NodeExternalIP with
-    /// HostPort, HostNetwork and NodePort, the Service's address with LoadBalancer, the pod's own
-    /// with Internal; with those two only Fixed and Annotation are allowed.
+    /// HostPort, HostNetwork and NodePort, the address or host name of the Service's balancer with
+    /// LoadBalancer, the pod's own with Internal; with those two only Fixed and Annotation are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<AddressSource>,
 
     /// The families to announce an address of, the preferred one first: IPv4, IPv6 or both. Every
-    /// one must be known before a pod takes sessions. Default: IPv4.
+    /// one must be known before a pod takes sessions, and a pod's Service is of these. A host name is
+    /// announced as one of IPv4. Default: IPv4.
     #[serde(default = "default_families")]
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -21,7 +21,7 @@ pub use exposure::{
     AddressFamily, AddressSource, AnnouncedAddress, Exposure, ExposureType, PortRange,
 };
 pub use files::{Error, print, write};
-pub use pod_template::{ImagePullSecret, PodTemplate};
+pub use pod_template::{ImagePullPolicy, ImagePullSecret, PodTemplate};
 pub use session::{
     ClusterRef, Lifetime, Phase, Placement, Session, SessionSpec, SessionStatus, Spread,
 };

@@ -3,11 +3,12 @@
 use super::schema;
 use k8s_openapi::api::core::v1::{Affinity, ResourceRequirements, Toleration};
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the media pods are made with. A change replaces them one by one: new pods first, then the
-/// old ones drain.
+/// What the media pods are made with. A change replaces them, a quarter of the pool at once at most:
+/// new pods first, then the old ones drain.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
@@ -23,6 +24,10 @@ pub struct PodTemplate {
             )
     )]
     pub image: Option<String>,
+
+    /// When the image is pulled: Always, IfNotPresent or Never. Default: IfNotPresent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
 
     /// Secrets of this namespace that hold what the image's registry asks for, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -71,7 +76,8 @@ pub struct PodTemplate {
     )]
     pub priority_class_name: Option<String>,
 
-    /// More labels for the media pods, at most 32. Those under mafalda.dev/ are the operator's own.
+    /// More labels for the media pods, at most 32. Those under mafalda.dev/ are the operator's own, and
+    /// so are these, whatever is said here: app.kubernetes.io/name, component and managed-by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     #[x_kube(
@@ -89,6 +95,16 @@ pub struct PodTemplate {
             )
     )]
     pub labels: BTreeMap<String, String>,
+}
+
+/// When an image is pulled.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "Kubernetes' own words")]
+pub enum ImagePullPolicy {
+    Always,
+    #[default]
+    IfNotPresent,
+    Never,
 }
 
 /// A Secret by its name.

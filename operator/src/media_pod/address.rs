@@ -1,7 +1,9 @@
 //! The address that clients are told to send a media pod's media to.
 
 use crate::crd::{AddressFamily, AddressSource, ExposureType, MafaldaClusterSpec};
+use crate::names::RTC_PORT;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::ResourceExt;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -51,7 +53,11 @@ pub fn source(spec: &MafaldaClusterSpec) -> Source {
     }
 }
 
-/// The addresses of a pod, one of each family that is asked for, the preferred one first.
+/// The addresses of a pod, one of each family that is asked for, the preferred one first. A host name,
+/// as some balancers have, is one of IPv4.
+///
+/// With NodePort they are known only when the pod's Service has its ports, and with LoadBalancer when
+/// it is there: without, an address leads nowhere.
 ///
 /// # Errors
 /// Why one of them is not known.
@@ -61,6 +67,14 @@ pub fn resolve(
     node: Option<&Node>,
     service: Option<&Service>,
 ) -> Result<Vec<String>, Unknown> {
+    let has_way_in = match spec.exposure.type_ {
+        ExposureType::NodePort => has_node_port(pod, service),
+        ExposureType::LoadBalancer => service.is_some(),
+        ExposureType::HostPort | ExposureType::HostNetwork | ExposureType::Internal => true,
+    };
+    if !has_way_in {
+        return Err(Unknown::NotYet);
+    }
     let wanted = &spec.announced_address;
     let found = match source(spec) {
         Source::Fixed => wanted.addresses.clone(),
@@ -90,6 +104,7 @@ pub fn resolve(
             addresses
                 .filter(|address| address.type_ == kind)
                 .map(|address| address.address.clone())
+                .filter(|address| is_ip(address))
                 .collect()
         }
         Source::Annotation => {
@@ -98,7 +113,8 @@ pub fn resolve(
             let text = node.metadata.annotations.iter().flatten();
             let text = text.filter(|(name, _)| *name == key).map(|(_, text)| text);
             let parts = text.flat_map(|text| text.split(','));
-            parts.map(|part| part.trim().to_owned()).collect()
+            let parts = parts.map(|part| part.trim().to_owned());
+            parts.filter(|part| is_ip(part)).collect()
         }
     };
     let one_of = |family: &AddressFamily| {
@@ -111,19 +127,34 @@ pub fn resolve(
     wanted.families.iter().map(one_of).collect()
 }
 
+/// Whether the pod's Service leads to its first worker on the node port that the pod has for it.
+fn has_node_port(pod: &Pod, service: Option<&Service>) -> bool {
+    let wanted = pod.annotations().get(RTC_PORT);
+    let wanted = wanted.and_then(|port| port.parse::<i32>().ok());
+    let spec = service.and_then(|service| service.spec.as_ref());
+    let mut ports = spec
+        .into_iter()
+        .flat_map(|spec| spec.ports.iter().flatten());
+    wanted.is_some() && ports.any(|port| port.node_port == wanted)
+}
+
+/// Addresses before names: those cost clients no look-up.
 fn of_service(service: Option<&Service>) -> Result<Vec<String>, Unknown> {
     let status = service.and_then(|service| service.status.as_ref());
     let balancer = status.and_then(|status| status.load_balancer.as_ref());
-    let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref());
-    let ips: Vec<String> = ingress
+    let ingress: Vec<_> = balancer
         .into_iter()
-        .flatten()
-        .filter_map(|ingress| ingress.ip.clone())
+        .flat_map(|balancer| balancer.ingress.iter().flatten())
         .collect();
-    if ips.is_empty() {
+    let ips = ingress.iter().filter_map(|ingress| ingress.ip.clone());
+    let names = ingress
+        .iter()
+        .filter_map(|ingress| ingress.hostname.clone());
+    let found: Vec<String> = ips.chain(names).filter(|text| !text.is_empty()).collect();
+    if found.is_empty() {
         Err(Unknown::NotYet)
     } else {
-        Ok(ips)
+        Ok(found)
     }
 }
 
@@ -142,14 +173,24 @@ fn missing(spec: &MafaldaClusterSpec, node: &str, family: AddressFamily) -> Stri
                 .as_deref()
                 .unwrap_or_default()
         ),
-        Source::Service => format!("the pod's Service has no address of family {family:?}"),
+        Source::Service => format!(
+            "the pod's Service has no address of family {family:?} from its balancer, and a host name \
+             is announced as one of IPv4: say it in spec.announcedAddress (source Fixed), or announce \
+             the families that it has"
+        ),
         Source::PodIp => format!("the pod has no IP of family {family:?}"),
     }
+}
+
+fn is_ip(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
 }
 
 fn is_of(address: &str, family: AddressFamily) -> bool {
     match (address.parse(), family) {
         (Ok(IpAddr::V4(_)), AddressFamily::IPv4) | (Ok(IpAddr::V6(_)), AddressFamily::IPv6) => true,
+        // A host name: media pods listen on IPv4 for it.
+        (Err(_), AddressFamily::IPv4) => !address.is_empty(),
         (Ok(_) | Err(_), _) => false,
     }
 }
@@ -178,10 +219,21 @@ mod tests {
     }
 
     fn pod() -> Pod {
-        serde_json::from_value(json!({"status": {
-            "hostIPs": [{"ip": "10.0.0.1"}],
-            "podIPs": [{"ip": "10.244.0.5"}],
-        }}))
+        serde_json::from_value(json!({
+            "metadata": {"annotations": {"mafalda.dev/rtc-port": "30000"}},
+            "status": {
+                "hostIPs": [{"ip": "10.0.0.1"}],
+                "podIPs": [{"ip": "10.244.0.5"}, {"ip": "fd00:244::5"}],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn service(ingress: Value) -> Service {
+        serde_json::from_value(json!({
+            "spec": {"ports": [{"port": 30000, "nodePort": 30000}]},
+            "status": {"loadBalancer": {"ingress": ingress}},
+        }))
         .unwrap()
     }
 
@@ -193,6 +245,11 @@ mod tests {
             (json!({}), "HostPort", vec!["203.0.113.1"]),
             (json!({}), "NodePort", vec!["203.0.113.1"]),
             (json!({}), "Internal", vec!["10.244.0.5"]),
+            (
+                json!({"families": ["IPv6"]}),
+                "Internal",
+                vec!["fd00:244::5"],
+            ),
             (json!({}), "LoadBalancer", vec!["198.51.100.4"]),
             (
                 json!({"source": "NodeInternalIP"}),
@@ -216,9 +273,7 @@ mod tests {
                 vec!["2001:db8::9", "203.0.113.9"],
             ),
         ] {
-            let service: Service = serde_json::from_value(json!({"status": {"loadBalancer":
-                {"ingress": [{"hostname": "lb.example"}, {"ip": "198.51.100.4"}]}}}))
-            .unwrap();
+            let service = service(json!([{"hostname": "lb.example"}, {"ip": "198.51.100.4"}]));
             let spec = spec(announced, exposure);
             let found = resolve(&spec, &pod(), Some(&node()), Some(&service));
             assert_eq!(found.unwrap(), addresses, "{:?}", spec.announced_address);
@@ -247,9 +302,40 @@ mod tests {
         }
     }
 
+    /// Protects who has a balancer with a name and no address, as on AWS.
+    #[test]
+    fn a_balancers_name_is_announced() {
+        let service = service(json!([{"hostname": "lb.example"}]));
+        let of = |families: Value| {
+            let spec = spec(json!({"families": families}), "LoadBalancer");
+            resolve(&spec, &pod(), Some(&node()), Some(&service))
+        };
+        assert_eq!(of(json!(["IPv4"])), Ok(vec!["lb.example".to_owned()]));
+        for families in [json!(["IPv6"]), json!(["IPv4", "IPv6"])] {
+            match of(families) {
+                Err(Unknown::Missing(text)) => assert!(text.contains("host name"), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Protects clients from a node's address behind which no Service listens.
+    #[test]
+    fn a_node_port_is_known_with_its_service() {
+        for source in ["NodeExternalIP", "NodeInternalIP"] {
+            let spec = spec(json!({"source": source}), "NodePort");
+            let of = |service| resolve(&spec, &pod(), Some(&node()), service);
+            assert_eq!(of(None), Err(Unknown::NotYet));
+            let mut other = service(json!([]));
+            other.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].node_port = Some(30_001);
+            assert_eq!(of(Some(&other)), Err(Unknown::NotYet));
+            assert!(of(Some(&service(json!([])))).is_ok());
+        }
+    }
+
     #[test]
     fn what_comes_later_is_waited_for() {
-        for exposure in ["HostPort", "LoadBalancer", "Internal"] {
+        for exposure in ["HostPort", "NodePort", "LoadBalancer", "Internal"] {
             let spec = spec(json!({}), exposure);
             let found = resolve(&spec, &Pod::default(), None, None);
             assert_eq!(found, Err(Unknown::NotYet), "{exposure}");

@@ -2,9 +2,10 @@
 
 use super::address::{Source, source};
 use super::{ports, workers};
-use crate::crd::{Between, ExposureType, MafaldaCluster, MafaldaClusterSpec};
+use crate::crd::{AddressFamily, Between, ExposureType, MafaldaCluster, MafaldaClusterSpec};
 use crate::names::{
-    API_PORT, CLUSTER, EXPOSURE, REVISION, RTC_PORT, WORKERS, address_config, certificate_secret,
+    API_PORT, CLUSTER, CONTAINER, EXPOSURE, REVISION, RTC_PORT, WORKERS, address_config,
+    certificate_secret,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
@@ -13,8 +14,10 @@ use serde_json::{Map, Value, json};
 
 /// Nobody: the user of a media pod's processes.
 const USER: u32 = 65_532;
-/// More than a drain may take, in seconds, until the pod is killed.
+/// More than a drain may take, in seconds, until the pod is killed: workers end within 6.
 const LAST_SECONDS: u32 = 10;
+/// Where a pod hears that it is going to end, before it is told to.
+const DRAIN_SOCKET: &str = "/tmp/drain.sock";
 
 /// What one pod has for itself alone.
 #[derive(Clone, Debug)]
@@ -73,6 +76,7 @@ pub fn service(cluster: &MafaldaCluster, place: &Place<'_>, pod_uid: &str) -> Op
         }
         entry
     };
+    let families = &cluster.spec.announced_address.families;
     Some(json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -87,6 +91,13 @@ pub fn service(cluster: &MafaldaCluster, place: &Place<'_>, pod_uid: &str) -> Op
             // The clients' own addresses, and no hop over another node.
             "externalTrafficPolicy": "Local",
             "publishNotReadyAddresses": true,
+            // Those that are announced: a family that the cluster does not have is refused with a
+            // sentence, and not left out.
+            "ipFamilyPolicy": match families.len() {
+                1 => "SingleStack",
+                _ => "RequireDualStack",
+            },
+            "ipFamilies": families,
             "selector": {"mafalda.dev/pod": place.name},
             "ports": media_ports(place).map(port).collect::<Vec<_>>(),
         },
@@ -141,17 +152,22 @@ fn owner_pod(name: &str, uid: &str) -> Value {
 }
 
 fn labels(cluster: &MafaldaCluster) -> Value {
-    json!({
-        "app.kubernetes.io/name": "mafalda",
-        "app.kubernetes.io/component": "media-pod",
-        "app.kubernetes.io/managed-by": "mafalda-operator",
-        CLUSTER: cluster.name_any(),
-    })
+    Value::Object(Map::from_iter(own_labels(cluster)))
+}
+
+fn own_labels(cluster: &MafaldaCluster) -> [(String, Value); 4] {
+    let name = cluster.name_any();
+    [
+        ("app.kubernetes.io/name", "mafalda"),
+        ("app.kubernetes.io/component", "media-pod"),
+        ("app.kubernetes.io/managed-by", "mafalda-operator"),
+        (CLUSTER, name.as_str()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.into()))
 }
 
 fn media_ports(place: &Place<'_>) -> impl Iterator<Item = (&'static str, u16)> {
-    let ports = place.rtc_port..place.rtc_port.saturating_add(place.workers);
-    ports.flat_map(|port| [("UDP", port), ("TCP", port)])
+    ports::block(place.rtc_port, place.workers).flat_map(|port| [("UDP", port), ("TCP", port)])
 }
 
 fn port_name(protocol: &str, port: u16) -> String {
@@ -162,9 +178,10 @@ fn port_name(protocol: &str, port: u16) -> String {
 fn template(cluster: &MafaldaCluster, default_image: &str, place: &Place<'_>) -> Value {
     let spec = &cluster.spec;
     let template = &spec.pod_template;
-    let mut labels = labels(cluster);
-    for (key, value) in &template.labels {
-        labels[key] = value.as_str().into();
+    let mut labels = json!(template.labels);
+    // The operator's own say what NetworkPolicies and monitors select by.
+    for (key, value) in own_labels(cluster) {
+        labels[key] = value;
     }
     labels["mafalda.dev/pod"] = place.name.into();
     let mut pod = json!({
@@ -228,10 +245,13 @@ fn container(cluster: &MafaldaCluster, default_image: &str, place: &Place<'_>) -
             "failureThreshold": failures,
         })
     };
+    // One that hangs does not hear that it is to drain: it is not waited for until the deadline.
+    let mut liveness = probe("/livez", 20, 3);
+    liveness["terminationGracePeriodSeconds"] = LAST_SECONDS.into();
     let mut container = json!({
-        "name": "media-pod",
+        "name": CONTAINER,
         "image": image,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": spec.pod_template.image_pull_policy.unwrap_or_default(),
         "args": arguments(cluster, place),
         "env": environment(spec, place.name),
         "ports": container_ports(spec, place),
@@ -240,8 +260,15 @@ fn container(cluster: &MafaldaCluster, default_image: &str, place: &Place<'_>) -
             "readOnlyRootFilesystem": true,
             "capabilities": {"drop": ["ALL"]},
         },
+        // Waits until nobody uses the pod, or until its deadline: then SIGTERM ends it at once.
+        "lifecycle": {"preStop": {"exec": {"command": [
+            "mafalda",
+            "drain",
+            format!("--socket={DRAIN_SOCKET}"),
+            format!("--deadline={}", spec.drain_deadline_seconds),
+        ]}}},
         "startupProbe": probe("/livez", 1, 60),
-        "livenessProbe": probe("/livez", 20, 3),
+        "livenessProbe": liveness,
         "readinessProbe": probe("/readyz", 5, 2),
         "volumeMounts": [
             {"name": "token-key", "mountPath": "/etc/mafalda/token", "readOnly": true},
@@ -257,25 +284,37 @@ fn container(cluster: &MafaldaCluster, default_image: &str, place: &Place<'_>) -
 
 fn arguments(cluster: &MafaldaCluster, place: &Place<'_>) -> Vec<String> {
     let spec = &cluster.spec;
-    let other = ports::other_ports(spec.exposure.port_range);
+    let Place {
+        rtc_port, workers, ..
+    } = *place;
+    let other = ports::other_ports(spec.exposure.port_range, rtc_port, workers);
+    let families = spec.announced_address.families.iter();
+    let families = families.map(|family| match family {
+        AddressFamily::IPv4 => "ipv4",
+        AddressFamily::IPv6 => "ipv6",
+    });
     let mut arguments = vec![
         "serve".to_owned(),
-        format!("--listen=0.0.0.0:{API_PORT}"),
+        // IPv4 and IPv6, where there is IPv6.
+        format!("--listen=[::]:{API_PORT}"),
         "--token-key=/etc/mafalda/token/public.pem".to_owned(),
         format!("--cluster={}", cluster.name_any()),
         "--tls-cert=/etc/mafalda/tls/tls.crt".to_owned(),
         "--tls-key=/etc/mafalda/tls/tls.key".to_owned(),
         "--peer-ca=/etc/mafalda/tls/ca.crt".to_owned(),
-        format!("--workers={}", place.workers),
-        format!("--rtc-port={}", place.rtc_port),
+        format!("--workers={workers}"),
+        format!("--max-workers={}", ports::max_workers(rtc_port, workers)),
+        format!("--rtc-port={rtc_port}"),
         format!("--rtc-port-range={}-{}", other.start(), other.end()),
         format!(
             "--watermark={:.2}",
             f64::from(spec.watermark_percent) / 100.0
         ),
         format!("--stop-after={}", spec.drain_deadline_seconds),
+        format!("--drain-socket={DRAIN_SOCKET}"),
+        format!("--family={}", families.collect::<Vec<_>>().join(",")),
         // Workers and pods do not reach each other by way of the node: ports of pipes are not exposed.
-        "--pipe-address=$(POD_IP)".to_owned(),
+        "--pipe-address=$(POD_IPS)".to_owned(),
         "--log-format=json".to_owned(),
     ];
     let pipes = [
@@ -285,8 +324,13 @@ fn arguments(cluster: &MafaldaCluster, place: &Place<'_>) -> Vec<String> {
     // What is left as it is must not replace the pods of an older operator.
     let changed = pipes.iter().filter(|(_, between)| *between != Between::Off);
     arguments.extend(changed.map(|(option, between)| format!("{option}={}", between.option())));
-    for index in 0..spec.announced_address.families.len() {
-        arguments.push(format!("--announced-address=$(ANNOUNCED_ADDRESS_{index})"));
+    match source(spec) {
+        Source::PodIp => arguments.push("--announced-address=$(POD_IPS)".to_owned()),
+        Source::Fixed | Source::Node(_) | Source::HostIp | Source::Annotation | Source::Service => {
+            for index in 0..spec.announced_address.families.len() {
+                arguments.push(format!("--announced-address=$(ANNOUNCED_ADDRESS_{index})"));
+            }
+        }
     }
     arguments
 }
@@ -302,10 +346,6 @@ fn environment(spec: &MafaldaClusterSpec, name: &str) -> Vec<Value> {
                 "name": variable,
                 "value": spec.announced_address.addresses.get(index),
             }),
-            Source::PodIp if families.len() == 1 => json!({
-                "name": variable,
-                "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}},
-            }),
             Source::Node(_)
             | Source::HostIp
             | Source::Annotation
@@ -319,12 +359,17 @@ fn environment(spec: &MafaldaClusterSpec, name: &str) -> Vec<Value> {
             }),
         }
     };
+    // It knows its own: see `--family`.
+    let told = match source(spec) {
+        Source::PodIp => 0,
+        _ => families.len(),
+    };
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-    (0..families.len())
+    (0..told)
         .map(address)
         .chain([
             field("MAFALDA_POD_NAME", "metadata.name"),
-            field("POD_IP", "status.podIP"),
+            field("POD_IPS", "status.podIPs"),
         ])
         .collect()
 }
@@ -339,8 +384,7 @@ pub fn is_exposed_as(spec: &MafaldaClusterSpec, pod: &Pod) -> bool {
 /// Whether the pod waits for a ConfigMap with its address.
 pub fn waits_for_address(spec: &MafaldaClusterSpec) -> bool {
     match source(spec) {
-        Source::Fixed => false,
-        Source::PodIp => spec.announced_address.families.len() > 1,
+        Source::Fixed | Source::PodIp => false,
         Source::Node(_) | Source::HostIp | Source::Annotation | Source::Service => true,
     }
 }
@@ -380,141 +424,4 @@ fn volumes(cluster: &MafaldaCluster) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::core::v1::{Pod, Service};
-
-    fn cluster(spec: Value) -> MafaldaCluster {
-        serde_json::from_value(json!({
-            "apiVersion": "mafalda.dev/v1alpha1",
-            "kind": "MafaldaCluster",
-            "metadata": {"name": "talk", "namespace": "here", "uid": "u"},
-            "spec": spec,
-        }))
-        .unwrap()
-    }
-
-    const PLACE: Place<'_> = Place {
-        name: "talk-0",
-        rtc_port: 40_000,
-        workers: 2,
-    };
-
-    fn made(spec: Value) -> Pod {
-        serde_json::from_value(pod(&cluster(spec), "image:1", &PLACE)).unwrap()
-    }
-
-    /// Protects the cluster from a media pod that was taken over.
-    #[test]
-    fn a_pod_may_do_nothing_but_serve() {
-        let pod = made(json!({}));
-        let spec = pod.spec.unwrap();
-        assert_eq!(spec.automount_service_account_token, Some(false));
-        let context = spec.security_context.unwrap();
-        assert_eq!(context.run_as_non_root, Some(true));
-        assert_eq!(context.seccomp_profile.unwrap().type_, "RuntimeDefault");
-        let container = spec.containers[0].security_context.clone().unwrap();
-        assert_eq!(container.read_only_root_filesystem, Some(true));
-        assert_eq!(container.allow_privilege_escalation, Some(false));
-        assert_eq!(container.capabilities.unwrap().drop.unwrap(), ["ALL"]);
-        let secrets = spec.volumes.unwrap();
-        let keys = secrets[0].secret.clone().unwrap().items.unwrap();
-        assert_eq!(keys.len(), 1);
-        assert_eq!(keys[0].key, "public.pem");
-    }
-
-    /// Protects sessions on more than one worker: the announced address leads to no pipe.
-    #[test]
-    fn pipes_have_the_address_of_the_pod() {
-        let pod = made(json!({"exposure": {"type": "HostPort"}}))
-            .spec
-            .unwrap();
-        let container = &pod.containers[0];
-        let arguments = container.args.clone().unwrap();
-        assert!(arguments.contains(&"--pipe-address=$(POD_IP)".to_owned()));
-        let variables = container.env.clone().unwrap();
-        let found = variables.iter().find(|variable| variable.name == "POD_IP");
-        let source = found.unwrap().value_from.clone().unwrap();
-        assert_eq!(source.field_ref.unwrap().field_path, "status.podIP");
-    }
-
-    /// Protects media that crosses a network that is not trusted.
-    #[test]
-    fn pipes_are_as_the_cluster_says() {
-        for (pipes, expected) in [
-            (json!({}), vec![]),
-            (json!({"srtp": "Off", "rtx": "Off"}), vec![]),
-            (json!({"srtp": "BetweenPods"}), vec!["--pipe-srtp=pods"]),
-            (
-                json!({"srtp": "On", "rtx": "BetweenPods"}),
-                vec!["--pipe-srtp=on", "--pipe-rtx=pods"],
-            ),
-        ] {
-            let pod = made(json!({"pipes": pipes})).spec.unwrap();
-            let mut arguments = pod.containers[0].args.clone().unwrap();
-            let of_pipes = |argument: &String| {
-                argument.starts_with("--pipe-") && !argument.starts_with("--pipe-address")
-            };
-            arguments.retain(of_pipes);
-            assert_eq!(arguments, expected, "{pipes}");
-        }
-    }
-
-    #[test]
-    fn exposures_differ_in_ports() {
-        for (exposure, host_port, host_network, service) in [
-            ("HostPort", true, false, None),
-            ("HostNetwork", false, true, None),
-            ("Internal", false, false, None),
-            ("NodePort", false, false, Some(true)),
-            ("LoadBalancer", false, false, Some(false)),
-        ] {
-            let spec = json!({"exposure": {"type": exposure}});
-            let pod = made(spec.clone()).spec.unwrap();
-            let ports = pod.containers[0].ports.clone().unwrap();
-            assert_eq!(ports.len(), 5, "the API, and UDP and TCP of two workers");
-            assert_eq!(ports[1].host_port.is_some(), host_port, "{exposure}");
-            assert_eq!(pod.host_network, Some(host_network), "{exposure}");
-            let made: Option<Service> = super::service(&cluster(spec), &PLACE, "u")
-                .map(|service| serde_json::from_value(service).unwrap());
-            let node_port = made.map(|service| {
-                let ports = service.spec.unwrap().ports.unwrap();
-                ports[0].node_port == Some(40_000)
-            });
-            assert_eq!(node_port, service, "{exposure}");
-        }
-    }
-
-    /// Protects clients from a pod that announces nothing: its container waits for an address.
-    #[test]
-    fn no_address_no_start() {
-        let waits = |spec: Value| {
-            let waits = waits_for_address(&cluster(spec.clone()).spec);
-            let env = made(spec).spec.unwrap().containers[0].env.clone().unwrap();
-            let from = env[0].value_from.clone();
-            assert_eq!(
-                from.is_some_and(|from| from.config_map_key_ref.is_some()),
-                waits
-            );
-            waits
-        };
-        assert!(waits(json!({})));
-        assert!(waits(
-            json!({"announcedAddress": {"families": ["IPv4", "IPv6"]}})
-        ));
-        let fixed = json!({"announcedAddress": {"source": "Fixed", "addresses": ["192.0.2.1"]}});
-        assert!(!waits(fixed));
-        assert!(!waits(json!({"exposure": {"type": "Internal"}})));
-    }
-
-    /// Protects running calls: pods are replaced for what pods are made from, and for nothing else.
-    #[test]
-    fn a_revision_is_what_pods_are_made_from() {
-        let of = |spec| revision(&cluster(spec), "image:1");
-        let first = of(json!({}));
-        assert_eq!(first, of(json!({"pool": {"min": 2}})));
-        assert_ne!(first, of(json!({"podTemplate": {"image": "image:2"}})));
-        assert_ne!(first, of(json!({"workersPerPod": 4})));
-        assert_ne!(first, revision(&cluster(json!({})), "image:2"));
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
 //! A cluster `talk` in the namespace `here`, at a time of its own.
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::ResourceExt;
 use mafalda_operator::book::Book;
 use mafalda_operator::clock::kubernetes_time;
 use mafalda_operator::cluster::jobs::{Job, due};
+use mafalda_operator::cluster::refusals::Refusals;
 use mafalda_operator::crd::{MafaldaCluster, MafaldaClusterStatus, Session};
 use mafalda_operator::observe::Look;
 use mafalda_operator::pod_api::{Heard, Report};
@@ -26,6 +27,9 @@ pub struct Scene {
     pub nodes: HashMap<String, Arc<Node>>,
     pub heard: HashMap<String, Heard>,
     pub refusing: HashSet<String>,
+    pub refused: Refusals,
+    pub node_ports: Vec<u16>,
+    pub services: HashMap<String, Arc<Service>>,
     pub secrets: &'static str,
     pub book: Book,
     pub now: Duration,
@@ -55,6 +59,9 @@ impl Scene {
             nodes: HashMap::new(),
             heard: HashMap::new(),
             refusing: HashSet::new(),
+            refused: Refusals::default(),
+            node_ports: Vec::new(),
+            services: HashMap::new(),
             secrets: "",
             book: Book::new(ago(1)),
             now: NOW,
@@ -125,6 +132,19 @@ impl Scene {
         self.heard.insert(pod.to_owned(), heard);
     }
 
+    /// A pod's Service, with its ports.
+    pub fn service(&mut self, pod: &str, ports: Value) {
+        let service =
+            json!({"metadata": {"name": pod, "namespace": "here"}, "spec": {"ports": ports}});
+        let service = serde_json::from_value(service).unwrap();
+        self.services.insert(pod.to_owned(), Arc::new(service));
+    }
+
+    /// Whether nothing is to be decided yet.
+    pub fn is_early(&mut self) -> bool {
+        self.with_look(|look, book| look.is_early(book))
+    }
+
     /// A Session; `status` is its status.
     pub fn session(&mut self, name: &str, uid: &str, status: Value) {
         let session = json!({
@@ -146,17 +166,18 @@ impl Scene {
     }
 
     fn with_look<T>(&mut self, look_at: impl FnOnce(&Look<'_>, &mut Book) -> T) -> T {
-        let services = HashMap::new();
         let look = Look {
             cluster: &self.cluster,
             default_image: IMAGE,
             pods: &self.pods,
             sessions: &self.sessions,
             nodes: &self.nodes,
-            services: &services,
+            services: &self.services,
             heard: &self.heard,
             secrets: self.secrets,
             refusing: &self.refusing,
+            node_ports: &self.node_ports,
+            refused: &self.refused,
             timing: Timing::default(),
             now: self.now,
         };

@@ -40,3 +40,23 @@ fn kind_opens_the_ports_that_its_values_say() {
         }
     }
 }
+
+/// Protects who types what `helm install` says: each command is whole, and none has something to be
+/// filled in.
+#[test]
+fn the_notes_have_commands_that_can_be_typed() {
+    let notes = read("helm/mafalda/templates/NOTES.txt");
+    assert!(!notes.contains('…') && !notes.contains("..."), "{notes}");
+    let commands = notes.lines().filter(|line| {
+        let line = line.trim();
+        line.starts_with("{{ $kubectl }}")
+            || line.starts_with("helm ")
+            || line.starts_with("kubectl ")
+    });
+    let commands: Vec<&str> = commands.collect();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for command in commands {
+        let says_where = command.contains("$kubectl") || command.contains("Release.Namespace");
+        assert!(says_where || command.contains("explain"), "{command}");
+    }
+}

@@ -22,7 +22,7 @@ fn the_chart_is_installed_used_upgraded_and_uninstalled() {
     let internal = "cluster.spec.announcedAddress.source=NodeInternalIP";
 
     let begun = Instant::now();
-    it.helm(&[
+    let notes = it.helm(&[
         "install",
         "mafalda",
         &chart,
@@ -31,6 +31,14 @@ fn the_chart_is_installed_used_upgraded_and_uninstalled() {
         internal,
         "--wait",
     ]);
+    for said in [
+        "kubectl -n media wait --for=condition=Ready mafaldacluster/mafalda",
+        "kubectl -n media get secret stage-access",
+        "helm -n media test mafalda",
+    ] {
+        assert!(notes.contains(said), "{said}: {notes}");
+    }
+    assert!(!notes.contains("{{") && !notes.contains('…'), "{notes}");
     it.wait_ready("mafaldacluster/mafalda");
     let took = begun.elapsed();
     assert!(took < READY, "ready after {took:?}");

@@ -6,6 +6,7 @@
 mod clusters;
 mod drill;
 mod faults;
+mod refusals;
 mod replicas;
 mod sessions;
 mod unattended;

@@ -96,6 +96,7 @@ fn everything_that_can_be_said_is_kept() {
             "drainDeadlineSeconds": 0,
             "podTemplate": {
                 "image": "registry.example.com:5000/mafalda/media-pod@sha256:0123456789abcdef",
+                "imagePullPolicy": "Never",
                 "imagePullSecrets": [{"name": "pull"}],
                 "resources": {"limits": {"cpu": 4, "memory": "2Gi"}, "requests": {"cpu": "1500m"}},
                 "nodeSelector": {"example.com/disk": "fast"},

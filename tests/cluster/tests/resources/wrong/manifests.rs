@@ -151,6 +151,10 @@ pub fn clusters() -> Vec<(&'static str, Value)> {
         template("spec.podTemplate.image", json!({"image": "media pod:1"})),
         template("spec.podTemplate.image", json!({"image": "m".repeat(513)})),
         template(
+            "spec.podTemplate.imagePullPolicy",
+            json!({"imagePullPolicy": "Sometimes"}),
+        ),
+        template(
             "spec.podTemplate.imagePullSecrets",
             json!({"imagePullSecrets": [{}]}),
         ),
