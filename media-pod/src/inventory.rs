@@ -50,8 +50,9 @@ pub struct Inventory {
 /// An id's hash. mediasoup's worker gives no id twice, whatever it names.
 type Key = u64;
 
+/// What a worker carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+pub enum Kind {
     Router,
     WebRtcServer,
     Transport,
@@ -84,6 +85,14 @@ impl Inventory {
     /// What the worker carries now.
     pub fn carries(&self) -> Carries {
         self.carries
+    }
+
+    /// Whether the worker has something of this id, or was asked to make it.
+    pub fn has(&self, id: &str) -> bool {
+        let sought = self.key(id);
+        let is_made =
+            |change: &Change| matches!(change, Change::Create { key, .. } if *key == sought);
+        self.things.contains_key(&sought) || self.pending.values().any(is_made)
     }
 
     /// Takes a message to the worker, with its prefix.
@@ -137,61 +146,19 @@ impl Inventory {
         let Some(body) = request.body()? else {
             return Ok(None);
         };
-        let create = |kind, id: &str, needs: [Option<&str>; 2]| Change::Create {
-            kind,
-            key: self.key(id),
-            needs: needs.map(|id| id.map(|id| self.key(id))),
-        };
+        if let Some((kind, id)) = made(&body)? {
+            if id == OWN_WEBRTC_SERVER {
+                return Ok(None);
+            }
+            let needs = needs(request.handler_id, &body)?;
+            return Ok(Some(Change::Create {
+                kind,
+                key: self.key(id),
+                needs: needs.map(|id| id.map(|id| self.key(id))),
+            }));
+        }
         let close = |id: &str| Change::Close(self.key(id));
-        let handler = Some(request.handler_id);
         Ok(Some(match body {
-            BodyRef::WorkerCreateRouterRequest(body) => {
-                create(Kind::Router, body.router_id()?, [None, None])
-            }
-            BodyRef::WorkerCreateWebRtcServerRequest(body) => match body.web_rtc_server_id()? {
-                OWN_WEBRTC_SERVER => return Ok(None),
-                id => create(Kind::WebRtcServer, id, [None, None]),
-            },
-            BodyRef::RouterCreateWebRtcTransportRequest(body) => {
-                let server = match body.options()?.listen()? {
-                    ListenRef::ListenServer(listen) => Some(listen.web_rtc_server_id()?),
-                    ListenRef::ListenIndividual(_) => None,
-                };
-                create(Kind::Transport, body.transport_id()?, [handler, server])
-            }
-            BodyRef::RouterCreatePlainTransportRequest(body) => {
-                create(Kind::Transport, body.transport_id()?, [handler, None])
-            }
-            BodyRef::RouterCreatePipeTransportRequest(body) => {
-                create(Kind::Transport, body.transport_id()?, [handler, None])
-            }
-            BodyRef::RouterCreateDirectTransportRequest(body) => {
-                create(Kind::Transport, body.transport_id()?, [handler, None])
-            }
-            BodyRef::RouterCreateActiveSpeakerObserverRequest(body) => {
-                create(Kind::RtpObserver, body.rtp_observer_id()?, [handler, None])
-            }
-            BodyRef::RouterCreateAudioLevelObserverRequest(body) => {
-                create(Kind::RtpObserver, body.rtp_observer_id()?, [handler, None])
-            }
-            BodyRef::TransportProduceRequest(body) => {
-                create(Kind::Producer, body.producer_id()?, [handler, None])
-            }
-            BodyRef::TransportConsumeRequest(body) => create(
-                Kind::Consumer,
-                body.consumer_id()?,
-                [handler, Some(body.producer_id()?)],
-            ),
-            BodyRef::TransportProduceDataRequest(body) => create(
-                Kind::DataProducer,
-                body.data_producer_id()?,
-                [handler, None],
-            ),
-            BodyRef::TransportConsumeDataRequest(body) => create(
-                Kind::DataConsumer,
-                body.data_consumer_id()?,
-                [handler, Some(body.data_producer_id()?)],
-            ),
             BodyRef::WorkerCloseRouterRequest(body) => close(body.router_id()?),
             BodyRef::WorkerCloseWebRtcServerRequest(body) => close(body.web_rtc_server_id()?),
             BodyRef::RouterCloseTransportRequest(body) => close(body.transport_id()?),
@@ -236,6 +203,60 @@ impl Inventory {
             closing.extend(thing.needed_by);
         }
     }
+}
+
+/// What a request makes, if it makes something, and by which id.
+///
+/// # Errors
+/// Its body lacks the id.
+pub fn made<'a>(body: &BodyRef<'a>) -> Result<Option<(Kind, &'a str)>, ViewError> {
+    Ok(Some(match body {
+        BodyRef::WorkerCreateRouterRequest(body) => (Kind::Router, body.router_id()?),
+        BodyRef::WorkerCreateWebRtcServerRequest(body) => {
+            (Kind::WebRtcServer, body.web_rtc_server_id()?)
+        }
+        BodyRef::RouterCreateWebRtcTransportRequest(body) => {
+            (Kind::Transport, body.transport_id()?)
+        }
+        BodyRef::RouterCreatePlainTransportRequest(body) => (Kind::Transport, body.transport_id()?),
+        BodyRef::RouterCreatePipeTransportRequest(body) => (Kind::Transport, body.transport_id()?),
+        BodyRef::RouterCreateDirectTransportRequest(body) => {
+            (Kind::Transport, body.transport_id()?)
+        }
+        BodyRef::RouterCreateActiveSpeakerObserverRequest(body) => {
+            (Kind::RtpObserver, body.rtp_observer_id()?)
+        }
+        BodyRef::RouterCreateAudioLevelObserverRequest(body) => {
+            (Kind::RtpObserver, body.rtp_observer_id()?)
+        }
+        BodyRef::TransportProduceRequest(body) => (Kind::Producer, body.producer_id()?),
+        BodyRef::TransportConsumeRequest(body) => (Kind::Consumer, body.consumer_id()?),
+        BodyRef::TransportProduceDataRequest(body) => {
+            (Kind::DataProducer, body.data_producer_id()?)
+        }
+        BodyRef::TransportConsumeDataRequest(body) => {
+            (Kind::DataConsumer, body.data_consumer_id()?)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// What the thing that a request makes cannot outlive.
+fn needs<'a>(handler: &'a str, body: &BodyRef<'a>) -> Result<[Option<&'a str>; 2], ViewError> {
+    Ok(match body {
+        BodyRef::WorkerCreateRouterRequest(_) | BodyRef::WorkerCreateWebRtcServerRequest(_) => {
+            [None, None]
+        }
+        BodyRef::RouterCreateWebRtcTransportRequest(body) => match body.options()?.listen()? {
+            ListenRef::ListenServer(listen) => [Some(handler), Some(listen.web_rtc_server_id()?)],
+            ListenRef::ListenIndividual(_) => [Some(handler), None],
+        },
+        BodyRef::TransportConsumeRequest(body) => [Some(handler), Some(body.producer_id()?)],
+        BodyRef::TransportConsumeDataRequest(body) => {
+            [Some(handler), Some(body.data_producer_id()?)]
+        }
+        _ => [Some(handler), None],
+    })
 }
 
 impl AddAssign for Carries {

@@ -339,6 +339,11 @@ impl Members {
         self.owners().of(handler) == Some(owner)
     }
 
+    /// How many ids a user has.
+    pub fn owns(&self, owner: VirtualId) -> usize {
+        self.owners().count(owner)
+    }
+
     /// All ids that a virtual worker gave.
     pub fn owned_by(&self, owner: VirtualId) -> Vec<String> {
         self.owners().owned_by(owner)

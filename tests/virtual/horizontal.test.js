@@ -6,7 +6,7 @@ import { createWorker } from '../lib/application.js';
 import { flowThrough } from '../lib/flow.js';
 import { startVirtualPod } from '../lib/pod.js';
 import { startRaw } from '../lib/raw-connection.js';
-import { Method, answerTo, request } from '../lib/requests.js';
+import { Event, Method, answerTo, notification, request } from '../lib/requests.js';
 import { mediaCodecs, opus } from '../lib/rtp.js';
 import { event, until } from '../lib/until.js';
 import { topologyOf } from '../lib/virtual.js';
@@ -427,10 +427,10 @@ async function borrow(t, pod) {
   raw.note({ member: added.member });
   let id = 0;
   return Object.assign(raw, {
-    /** Whether a request is accepted. */
-    ask(/** @type {number} */ method, /** @type {string} */ handler) {
+    /** Whether a request is accepted; one that makes something does so by the id `made`. */
+    ask(/** @type {number} */ method, handler = '', /** @type {string=} */ made) {
       const asked = ++id;
-      raw.socket.send(request(asked, method, handler));
+      raw.socket.send(request(asked, method, handler, made));
       return until('the answer', () => {
         const found = raw.frames.map((frame) => answerTo(frame, asked));
         const answer = found.find((accepted) => accepted !== undefined);
@@ -455,6 +455,18 @@ test('a borrower reaches nothing that is not its own', async (t) => {
   raw.note({ owns: made });
   assert.deepEqual(await raw.ask(Method.WORKER_CREATE_ROUTER, ''), { accepted: true });
   assert.deepEqual(await raw.ask(Method.ROUTER_DUMP, made), { accepted: true });
+  // The worker is everybody's, whatever handler the event that ends it names.
+  raw.socket.send(notification(Event.WORKER_CLOSE, made));
+  assert.deepEqual(await raw.ask(Method.ROUTER_DUMP, made), { accepted: true });
+  // A worker may die of an id that it has already, or that another's application will want.
+  const [second, observer] = [made.replace(/1$/, '2'), made.replace(/1$/, '3')];
+  const observe = Method.ROUTER_CREATE_ACTIVESPEAKEROBSERVER;
+  assert.deepEqual(await raw.ask(observe, made, observer), { accepted: false });
+  raw.note({ owns: observer });
+  assert.deepEqual(await raw.ask(observe, made, observer), { accepted: true });
+  raw.note({ owns: second });
+  assert.deepEqual(await raw.ask(Method.WORKER_CREATE_ROUTER, '', second), { accepted: true });
+  assert.deepEqual(await raw.ask(observe, second, observer), { accepted: false });
   // It goes with its borrower.
   await raw.giveUp();
   await until('its router is closed', async () => {
@@ -462,7 +474,15 @@ test('a borrower reaches nothing that is not its own', async (t) => {
     return workers[0].carries.routers === 1;
   });
 
-  for (const nonsense of [{ attach: virtualWorkers[0].id }, { load: [] }, { unknown: 1 }, 'x']) {
+  for (const nonsense of [
+    { attach: virtualWorkers[0].id },
+    // As the pod will call its next ones.
+    { attach: virtualWorkers[0].id + 1000 },
+    { owns: 'x'.repeat(1000) },
+    { load: [] },
+    { unknown: 1 },
+    'x',
+  ]) {
     const other = await borrow(t, pod);
     other.note(nonsense);
     await other.isClosed();

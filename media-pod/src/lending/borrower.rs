@@ -2,9 +2,11 @@
 
 use super::note::Note;
 use super::queue::Queue;
+use crate::inventory::{Kind, made};
 use crate::listen_infos::OWN_WEBRTC_SERVER;
 use crate::members::{Member, Members, VirtualId, Way};
 use bytes::Bytes;
+use mafalda_channel::fbs::notification::Event;
 use mafalda_channel::fbs::request::{Body, BodyRef, Method, Request as OwnedRequest};
 use mafalda_channel::fbs::response::Response as OwnedResponse;
 use mafalda_channel::fbs::worker::{CloseRouterRequest, CloseWebRtcServerRequest};
@@ -17,6 +19,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// This pod's own virtual workers, those to come too, are called by numbers as near to the borrower's as
+/// this: each process counts on from a random one of 2^48. Nobody else is called so.
+const OWN_NUMBERS: u64 = 1 << 20;
+/// Ids of mediasoup are UUIDs of 36 bytes; so long may they be.
+const MAX_ID_BYTES: usize = 256;
+/// So many ids may a borrower have, which is far more than workers can carry.
+const MAX_IDS: usize = 1 << 20;
 
 /// The lender's end of one connection: a user of the group's members, as a virtual worker is.
 pub struct Borrower {
@@ -153,8 +163,11 @@ impl Borrower {
         match note {
             Note::Member(member) => self.state().current = Some(MemberId(member)),
             Note::Attach(virtual_worker) => {
+                let is_ours = virtual_worker.abs_diff(self.id.0) < OWN_NUMBERS;
                 let virtual_worker = VirtualId(virtual_worker);
-                if !self.group.name(self.id, virtual_worker) && !self.succeeds(virtual_worker) {
+                let may = !is_ours
+                    && (self.group.name(self.id, virtual_worker) || self.succeeds(virtual_worker));
+                if !may {
                     return Err(format!(
                         "somebody else is virtual worker {}",
                         virtual_worker.0
@@ -192,6 +205,13 @@ impl Borrower {
 
     /// An id that another user has goes by another name.
     fn own(&self, id: &str) -> Result<(), String> {
+        if id.len() > MAX_ID_BYTES {
+            let bytes = id.len();
+            return Err(format!("an id has {bytes} bytes: {MAX_ID_BYTES} at most"));
+        }
+        if self.group.owns(self.id) >= MAX_IDS {
+            return Err(format!("it has {MAX_IDS} ids, and no more are taken"));
+        }
         if self.group.own(self.id, id) {
             return Ok(());
         }
@@ -245,7 +265,9 @@ impl Borrower {
                 Some(request.id)
             }
             Ok(Message::Notification(notification)) => {
-                if self.group.is_owned(self.id, notification.handler_id) {
+                if is_an_applications(notification.event)
+                    && self.group.is_owned(self.id, notification.handler_id)
+                {
                     return Ok(());
                 }
                 None
@@ -262,6 +284,9 @@ impl Borrower {
         request: &Request<'_>,
     ) -> Result<bool, ViewError> {
         let shared = self.group.are_shared();
+        if !self.may_make(state, member, request)? {
+            return Ok(false);
+        }
         let roots = state.roots.entry(member).or_default();
         let root = |id: &str, root: fn(String) -> Root| {
             let is_owned = self.group.is_owned(self.id, id);
@@ -304,6 +329,33 @@ impl Borrower {
         })
     }
 
+    /// Whether what a request makes, if anything, may be made: by an id that is the borrower's, and that
+    /// nothing on the member has. mediasoup 3.27.1 keeps a freed transport or observer whose id it
+    /// refuses, and dies of it, with all that others have there.
+    fn may_make(
+        &self,
+        state: &State,
+        member: MemberId,
+        request: &Request<'_>,
+    ) -> Result<bool, ViewError> {
+        let Some(body) = request.body()? else {
+            return Ok(true);
+        };
+        let Some((kind, id)) = made(&body)? else {
+            return Ok(true);
+        };
+        if !self.group.is_owned(self.id, id) {
+            return Ok(false);
+        }
+        let must_be_new = matches!(kind, Kind::Transport | Kind::RtpObserver);
+        let Some(member) = state.members.get(&member).filter(|_| must_be_new) else {
+            return Ok(true);
+        };
+        let inventory = member.inventory();
+        let inventory = inventory.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(!inventory.has(id))
+    }
+
     /// The borrower is gone, or is told to go: closes all that it has on members.
     pub fn close(&self) {
         {
@@ -333,6 +385,15 @@ impl Borrower {
             first
         });
     }
+}
+
+/// Whether an application sends such an event to its worker. The others a worker sends, but for the one
+/// that ends it with all that is on it.
+fn is_an_applications(event: Event) -> bool {
+    matches!(
+        event,
+        Event::TransportSendRtcp | Event::ProducerSend | Event::DataproducerSend
+    )
 }
 
 impl Root {

@@ -83,6 +83,10 @@ impl Lender {
     /// The virtual worker is over.
     pub fn detach(&self, virtual_worker: VirtualId) {
         if self.state().attached.remove(&virtual_worker) {
+            // The lender does not know which of the connection's virtual workers has what.
+            for id in self.group.owned_by(virtual_worker) {
+                self.queue.note(Note::Disowns(id));
+            }
             self.queue.note(Note::Detach(virtual_worker.0));
         }
     }

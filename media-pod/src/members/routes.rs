@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use mafalda_channel::{Message, ViewError, encode_request, request, view};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A user of members, by a number that no other has, in no pod: a virtual worker, or another pod that
 /// borrows them for its own.
@@ -73,6 +74,8 @@ impl Requests {
 #[derive(Debug, Default)]
 pub struct Owners {
     of: HashMap<String, VirtualId>,
+    /// How many ids each has, if any.
+    counts: HashMap<VirtualId, usize>,
     /// Which borrower has which virtual worker.
     borrowers: HashMap<VirtualId, VirtualId>,
 }
@@ -80,7 +83,12 @@ pub struct Owners {
 impl Owners {
     /// Events of this handler are the virtual worker's from now on; false if they are another's.
     pub fn own(&mut self, owner: VirtualId, handler: &str) -> bool {
-        *self.of.entry(handler.to_owned()).or_insert(owner) == owner
+        if let Some(known) = self.of.get(handler) {
+            return *known == owner;
+        }
+        self.of.insert(handler.to_owned(), owner);
+        *self.counts.entry(owner).or_default() += 1;
+        true
     }
 
     /// Things that the virtual worker made for itself are the borrower's; false if they are another's.
@@ -108,14 +116,28 @@ impl Owners {
 
     /// Events of this handler are nobody's from now on.
     pub fn disown(&mut self, owner: VirtualId, handler: &str) {
-        if self.of.get(handler) == Some(&owner) {
-            self.of.remove(handler);
+        if self.of.get(handler) != Some(&owner) {
+            return;
         }
+        self.of.remove(handler);
+        if let Entry::Occupied(mut count) = self.counts.entry(owner) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// How many ids a virtual worker has.
+    pub fn count(&self, owner: VirtualId) -> usize {
+        self.counts.get(&owner).copied().unwrap_or_default()
     }
 
     /// The virtual worker is gone.
     pub fn forget(&mut self, owner: VirtualId) {
-        self.of.retain(|_, of| *of != owner);
+        if self.counts.remove(&owner).is_some() {
+            self.of.retain(|_, of| *of != owner);
+        }
         self.borrowers.retain(|_, of| *of != owner);
     }
 
@@ -180,8 +202,11 @@ mod tests {
         assert_eq!(owners.of("mafalda/x/14"), None);
         owners.disown(TWO, "producer");
         assert_eq!(owners.of("producer"), Some(ONE), "not another's to give up");
+        assert!(owners.own(ONE, "producer"), "said twice");
+        assert_eq!((owners.count(ONE), owners.count(TWO)), (1, 0));
         owners.disown(ONE, "producer");
         assert_eq!(owners.of("producer"), None);
+        assert_eq!(owners.count(ONE), 0);
     }
 
     #[test]
