@@ -38,7 +38,7 @@ mod translate;
 mod virtual_worker;
 
 pub use config::{Config, ConfigError, Identity, ListenInfos, Tls};
-pub use lending::Peer;
+pub use lending::{Grant, Peer};
 pub use mafalda_virtual_worker::{Between, PipeSettings, Placement, WATERMARK};
 pub use pod::{Mode, Pod};
 pub use serve::{Shutdown, base_url, run};
