@@ -36,8 +36,6 @@ pub struct Horizontal {
     pub start: Start,
     /// The application's mediasoup version.
     pub mediasoup: String,
-    /// The token that the pods take.
-    pub token: Option<String>,
     /// A PEM file of authorities that the pods' certificates are checked with.
     pub ca: Option<PathBuf>,
     /// How members are chosen.
@@ -91,14 +89,14 @@ fn report(between_pods: &[BetweenPods]) -> String {
 }
 
 /// Runs the virtual worker with the application's ends of the channel until it ends. `pods` says which
-/// ones lend, now and later; `stop` is what ends a worker in order; what is to be written for the
+/// ones lend and what to show them, now and later; `stop` is what ends a worker in order; what is to be written for the
 /// application goes to `output`.
 ///
 /// # Errors
 /// It could not begin.
 pub async fn run(
     horizontal: Horizontal,
-    mut pods: watch::Receiver<Vec<Peer>>,
+    mut pods: watch::Receiver<Grant>,
     ends: (UnixStream, UnixStream),
     stop: impl Future<Output = ()>,
     mut output: impl FnMut(Frame),
@@ -107,15 +105,12 @@ pub async fn run(
     let group = pod.members().clone();
     let borrows = Borrows {
         locality: Locality::default(),
-        token: horizontal.token,
+        token: None,
         ca: horizontal.ca,
         mediasoup: horizontal.mediasoup,
         start: horizontal.start.clone(),
     };
-    let grant = |pods: Vec<Peer>| Grant { pods, token: None };
-    group
-        .peers()
-        .lend_to_all(grant(pods.borrow_and_update().clone()));
+    group.peers().lend_to_all(pods.borrow_and_update().clone());
     tokio::spawn(keep_borrowing(group.clone(), borrows));
     let Ok(listen_infos) = timeout(PATIENCE, group.agreed()).await else {
         return Err(HorizontalError::NoPod(group.peers().problems()));
@@ -148,8 +143,7 @@ pub async fn run(
                 shell.close();
             }
             Ok(()) = pods.changed() => {
-                let pods = pods.borrow_and_update().clone();
-                group.peers().lend_to_all(grant(pods));
+                group.peers().lend_to_all(pods.borrow_and_update().clone());
             }
             _ = seconds.tick() => group.on_second(&HashMap::new()),
             _ = reports.tick() => {

@@ -43,7 +43,7 @@ mod tune;
 mod virtual_worker;
 
 pub use config::{Config, ConfigError, Identity, ListenInfos, Tls, check_ports};
-pub use lending::Peer;
+pub use lending::{Grant, Peer};
 pub use listening::listen;
 pub use mafalda_virtual_worker::{Between, PipeSettings, Placement, WATERMARK};
 pub use pod::{Mode, Pod};

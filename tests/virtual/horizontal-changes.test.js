@@ -5,9 +5,11 @@ import path from 'node:path';
 import test from 'node:test';
 import { createWorker, relayWithLog } from '../lib/application.js';
 import { flowThrough } from '../lib/flow.js';
+import { makeKeys } from '../lib/keys.js';
 import { startVirtualPod } from '../lib/pod.js';
 import { start } from '../lib/process.js';
 import { program } from '../lib/programs.js';
+import { openRaw } from '../lib/raw-connection.js';
 import { mediaCodecs, opus } from '../lib/rtp.js';
 import { temporaryDirectory } from '../lib/temporary.js';
 import { until } from '../lib/until.js';
@@ -144,6 +146,38 @@ test('pods are added, removed and put back under a call, which loses nothing', a
   await until('it lends again', async () => (await attached(second)) === 1);
   await placeOn(second, router);
   await early.goesOn();
+});
+
+// Protects who renews a token that is good for an hour: a pod of tomorrow is shown the one of tomorrow.
+test('a pod that comes later is shown the token of then', async (t) => {
+  const keys = await makeKeys(t);
+  const token = await keys.token({ role: 'monitor' });
+  const options = { args: keys.podArgs(), token };
+  const [first, second] = [await startVirtualPod(t, options), await startVirtualPod(t, options)];
+  const pods = await listOfPods(t);
+  await pods.name(first);
+  const file = path.join(await temporaryDirectory(t), 'token');
+  const short = await keys.token({ more: ['--ttl', '3s'] });
+  await writeFile(file, `${short}\n`);
+  const env = { ...pods.env, MAFALDA_TOKEN_FILE: file };
+  const worker = await createWorker(t, '', {}, { env });
+  worker.on('died', (error) => assert.fail(`the worker died: ${error.message}`));
+  const router = await worker.createRouter({ mediaCodecs });
+  const call = await startCall(t, router);
+  const over = async () => {
+    const refused = openRaw(t, second, { token: short, path: '/v1/members' });
+    return refused.then(
+      (raw) => raw.giveUp().then(() => false),
+      () => true,
+    );
+  };
+  await until('it is over', over, { every: 250 });
+  await writeFile(file, `${await keys.token()}\n`);
+  await pods.name(first, second);
+  await until('it lends', async () => (await attached(second)) === 1);
+  await placeOn(second, router);
+  assert.equal(await attached(first), 1);
+  await call.goesOn();
 });
 
 // Protects calls from a hand that slips, and from an editor that empties a file before it writes.

@@ -3,10 +3,10 @@
 use super::channel::Descriptors;
 use super::pods::Pods;
 use super::settings::{SettingError, settings};
-use mafalda_link::client::{Target, start, url_from_env};
+use mafalda_link::client::{Target, start, token_from_env, url_from_env};
 use mafalda_link::{Exit, Frame};
-use mafalda_media_pod::Peer;
 use mafalda_media_pod::horizontal::{self, Horizontal, HorizontalError};
+use mafalda_media_pod::{Grant, Peer};
 use std::io::Write;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,13 +50,15 @@ pub async fn run(
     let horizontal = Horizontal {
         start: start(std::env::args().skip(1).collect()),
         mediasoup: target.mediasoup,
-        token: target.token,
         ca: target.ca,
         placement: settings.placement,
         watermark: settings.watermark,
         pipes: settings.pipes,
     };
-    let (sender, receiver) = watch::channel(first);
+    let (sender, receiver) = watch::channel(Grant {
+        pods: first,
+        token: target.token,
+    });
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -77,7 +79,7 @@ pub async fn run(
 
 /// Tells of pods that come and go. What cannot be used, as a name that is not found for a moment or a file
 /// that is being written, changes nothing, and is said once.
-async fn look_again(mut looks: Pods, mediasoup: String, pods: watch::Sender<Vec<Peer>>) {
+async fn look_again(mut looks: Pods, mediasoup: String, grant: watch::Sender<Grant>) {
     let mut ticks = interval(LOOK_AGAIN);
     let (mut last, mut told) = (String::new(), String::new());
     loop {
@@ -89,9 +91,14 @@ async fn look_again(mut looks: Pods, mediasoup: String, pods: watch::Sender<Vec<
         match found {
             Ok(found) => {
                 told.clear();
-                pods.send_if_modified(|known| {
-                    let changed = *known != found;
-                    *known = found;
+                grant.send_if_modified(|known| {
+                    let now = Grant {
+                        pods: found,
+                        // The first day's token may have ended; a file may be away for a moment.
+                        token: token_from_env().unwrap_or_else(|_| known.token.clone()),
+                    };
+                    let changed = *known != now;
+                    *known = now;
                     changed
                 });
             }

@@ -221,6 +221,14 @@ pub fn url_from_env() -> Result<String, ConnectError> {
     Ok(text.unwrap_or_else(|| "ws://127.0.0.1:4400".to_owned()))
 }
 
+/// The token that the environment names: `MAFALDA_TOKEN`, or what the file of `MAFALDA_TOKEN_FILE` has now.
+///
+/// # Errors
+/// [`ConnectError::Setting`]: the file cannot be read.
+pub fn token_from_env() -> Result<Option<String>, ConnectError> {
+    home::variable_or_file("MAFALDA_TOKEN")
+}
+
 /// The URLs of a text, with commas or white space between.
 pub fn words(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| c == ',' || c.is_whitespace());
@@ -329,7 +337,7 @@ impl Target {
         }
         Ok(Self {
             mode,
-            token: home::variable_or_file("MAFALDA_TOKEN")?,
+            token: token_from_env()?,
             ca: home::variable("MAFALDA_CA").map(PathBuf::from),
             is_of_env: true,
             ..target

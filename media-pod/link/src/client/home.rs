@@ -7,7 +7,7 @@
 //! of a file that leads nowhere is waited for. And a connection that broke is given up, and with it the
 //! worker, when the file says that the session is elsewhere.
 
-use super::{ConnectError, Reconnect, Target};
+use super::{ConnectError, Reconnect, Target, token_from_env};
 use crate::handshake::{Start, Welcome};
 use crate::socket::Socket;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub(super) fn with_token_of_now(target: &Target) -> Target {
     let mut target = target.clone();
     // A file that is being replaced may be away for a moment.
     if target.is_of_env
-        && let Ok(Some(token)) = variable_or_file("MAFALDA_TOKEN")
+        && let Ok(Some(token)) = token_from_env()
     {
         target.token = Some(token);
     }

@@ -227,19 +227,28 @@ async fn any_grace_time_is_possible() {
 }
 
 /// Carries what comes, so many bytes a second.
-async fn slow_line(from: DuplexStream, to: DuplexStream, a_second: usize) {
-    let ((mut up, mut near), (mut down, mut far)) = (tokio::io::split(from), tokio::io::split(to));
-    let carry = async |from: &mut tokio::io::ReadHalf<DuplexStream>,
-                       to: &mut tokio::io::WriteHalf<DuplexStream>| {
-        let mut bytes = vec![0; a_second / 10];
-        while let Ok(count @ 1..) = from.read(&mut bytes).await {
-            sleep(Duration::from_millis(100)).await;
-            if to.write_all(&bytes[..count]).await.is_err() {
-                return;
-            }
+async fn carry(
+    mut from: tokio::io::ReadHalf<DuplexStream>,
+    mut to: tokio::io::WriteHalf<DuplexStream>,
+    a_second: usize,
+) {
+    let mut bytes = vec![0; a_second / 10];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        sleep(Duration::from_millis(100)).await;
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
         }
-    };
-    tokio::join!(carry(&mut up, &mut far), carry(&mut down, &mut near));
+    }
+}
+
+/// Joins two ends, both ways.
+async fn slow_line(one: DuplexStream, other: DuplexStream, a_second: usize) {
+    let ((from_one, to_one), (from_other, to_other)) =
+        (tokio::io::split(one), tokio::io::split(other));
+    tokio::join!(
+        carry(from_one, to_other, a_second),
+        carry(from_other, to_one, a_second)
+    );
 }
 
 async fn end_of_line(io: DuplexStream, role: Role) -> Box<dyn Socket> {
