@@ -96,28 +96,28 @@ impl Seats {
         let Message::Request(request) = view(message)? else {
             return Ok(None);
         };
-        let handler = self.key(request.handler_id);
-        if let Some((id, transport, server)) = made(&request)? {
-            let key = self.key(id);
-            let server = server.map(|id| self.key(id));
+        if let Some(made) = made(&request)? {
+            let key = self.key(made.id);
             // The worker has its own answer to an id that is there.
-            if !self.taken.contains_key(&key) {
-                if let Err(full) = self.room.enter(transport) {
-                    return Ok(Some(refusal(request.id, &full)));
-                }
-                let seat = Seat {
-                    transport,
-                    router: handler,
-                    server,
-                };
-                self.taken.insert(key, seat);
-                self.pending.insert(request.id, key);
+            if self.taken.contains_key(&key) {
+                return Ok(None);
             }
+            if let Err(full) = self.room.enter(made.transport) {
+                return Ok(Some(refusal(request.id, &full)));
+            }
+            let seat = Seat {
+                transport: made.transport,
+                router: self.key(request.handler_id),
+                server: made.server.map(|id| self.key(id)),
+            };
+            self.taken.insert(key, seat);
+            self.pending.insert(request.id, key);
             return Ok(None);
         }
         if !closes(request.method) {
             return Ok(None);
         }
+        let handler = self.key(request.handler_id);
         match request.body()? {
             Some(BodyRef::RouterCloseTransportRequest(body)) => {
                 let key = self.key(body.transport_id()?);
@@ -179,16 +179,26 @@ impl Drop for Seats {
     }
 }
 
-/// The transport that the request makes, if it makes one: its id, and the WebRtcServer that it is on.
-fn made<'a>(
-    request: &Request<'a>,
-) -> Result<Option<(&'a str, Transport, Option<&'a str>)>, ViewError> {
-    use Transport::{Other, WebRtc};
+/// A transport that a request makes.
+struct Made<'a> {
+    id: &'a str,
+    transport: Transport,
+    /// The WebRtcServer that it is on.
+    server: Option<&'a str>,
+}
+
+/// The transport that the request makes, if it makes one.
+fn made<'a>(request: &Request<'a>) -> Result<Option<Made<'a>>, ViewError> {
     if !makes(request.method) {
         return Ok(None);
     }
     let Some(body) = request.body()? else {
         return Ok(None);
+    };
+    let other = |id| Made {
+        id,
+        transport: Transport::Other,
+        server: None,
     };
     Ok(Some(match body {
         BodyRef::RouterCreateWebRtcTransportRequest(body) => {
@@ -196,11 +206,15 @@ fn made<'a>(
                 ListenRef::ListenServer(listen) => Some(listen.web_rtc_server_id()?),
                 ListenRef::ListenIndividual(_) => None,
             };
-            (body.transport_id()?, WebRtc, server)
+            Made {
+                id: body.transport_id()?,
+                transport: Transport::WebRtc,
+                server,
+            }
         }
-        BodyRef::RouterCreatePlainTransportRequest(body) => (body.transport_id()?, Other, None),
-        BodyRef::RouterCreatePipeTransportRequest(body) => (body.transport_id()?, Other, None),
-        BodyRef::RouterCreateDirectTransportRequest(body) => (body.transport_id()?, Other, None),
+        BodyRef::RouterCreatePlainTransportRequest(body) => other(body.transport_id()?),
+        BodyRef::RouterCreatePipeTransportRequest(body) => other(body.transport_id()?),
+        BodyRef::RouterCreateDirectTransportRequest(body) => other(body.transport_id()?),
         _ => return Ok(None),
     }))
 }
