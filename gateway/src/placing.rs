@@ -58,7 +58,7 @@ pub async fn put(
             passage.reach_home(&home.pod).await
         }
         Put::Place(generation) => {
-            let number = |field: &str| wish.get(field).and_then(|value| value.as_u64());
+            let number = |field: &str| wish.get(field).and_then(Value::as_u64);
             let number = |field| number(field).and_then(|number| u32::try_from(number).ok());
             let said = Session {
                 name: name.to_owned(),

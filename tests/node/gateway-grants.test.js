@@ -271,7 +271,7 @@ test('a home is cut off: its session is placed anew for who asks, and the old ho
   home.kill('SIGSTOP');
   t.after(() => home.kill('SIGCONT'));
   await gateway.statesAre({ [nameOf(home)]: 'silent', [nameOf(next)]: 'ready' });
-  // A gateway that never heard the home does not know of the session, and does not say that it is none.
+  // A gateway that never heard the home does not know the session, and does not say that it is none.
   const fresh = await startGateway(t, pods, { wait: false });
   await until('it hears the other node', async () => {
     return (await fresh.states())[nameOf(next)] === 'ready';
