@@ -208,6 +208,7 @@ fn session(said: &Session, home: &Home, lenders: &[Lent]) -> mafalda_plan::Sessi
         time_to_live: TimeToLive::default(),
         created: Duration::ZERO,
         empty_since: None,
+        attended: said.connections > 0,
         phase: SessionPhase::Active,
         generation: home.generation,
         home: Some(mafalda_plan::Home {

@@ -19,7 +19,6 @@ mod queue;
 
 pub use borrower::Borrower;
 pub use borrowing::{Borrows, keep_borrowing};
-pub use kept::Wanted;
 pub use lender::Lender;
-pub use note::{Note, Place};
+pub use note::Note;
 pub use peers::{Grant, LenderState, Peer, Peers};

@@ -158,7 +158,7 @@ impl Peers {
         wants_more: bool,
         now: Duration,
     ) {
-        if let Some(Granted { grant, unused }) = self.state().to_sessions.get_mut(session) {
+        if let Some(Granted { grant, unused, .. }) = self.state().to_sessions.get_mut(session) {
             if wants_more {
                 unused.clear();
             }

@@ -27,6 +27,7 @@ fn a_session_that_has_ended_takes_no_connection() {
         let wanted = Wanted {
             generation,
             max_connections: None,
+            max_participants: None,
         };
         pod.put_session("call", wanted)
     };
