@@ -10,8 +10,8 @@ use crate::names::DRAIN;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use mafalda_plan::{
-    Action, Drain, Generation, Home, Lender, NoPod, Observed, PodName, PodPhase, SessionName,
-    SessionPhase, Step,
+    Action, Drain, Generation, Home, Lender, NoPod, Observed, PodName, PodPhase, Revision,
+    SessionName, SessionPhase, Step,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct Book {
     pub pods: BTreeMap<PodName, Note>,
     /// The number of the next pod.
     pub next_ordinal: u64,
+    /// For which revision a pod was given up last, and when.
+    pub made_room: Option<(Revision, Duration)>,
     /// Since when this operator leads.
     pub since: Duration,
 }
@@ -81,6 +83,7 @@ impl Book {
             seats: HashMap::new(),
             pods: BTreeMap::new(),
             next_ordinal: 0,
+            made_room: None,
             since,
         }
     }
@@ -143,6 +146,7 @@ impl Book {
             return;
         }
         self.next_ordinal = after.cluster.next_ordinal;
+        self.made_room.clone_from(&after.cluster.made_room);
         for pod in &after.pods {
             let fresh = Note {
                 drain: None,

@@ -137,6 +137,7 @@ impl Look<'_> {
             revision: manifest::revision(self.cluster, self.default_image),
             drain_deadline: Duration::from_secs(spec.drain_deadline_seconds.into()),
             next_ordinal: book.next_ordinal,
+            made_room: book.made_room.clone(),
             timing: self.timing,
         }
     }
