@@ -36,6 +36,8 @@ pub const RENEW_AT: &str = "mafalda.dev/renew-at";
 /// Annotation of a gateway's Secret: which names, keys and authorities it was made from, as a digest.
 pub const MADE_FROM: &str = "mafalda.dev/made-from";
 
+/// The name of a media pod's container.
+pub const CONTAINER: &str = "media-pod";
 /// The port of a media pod's HTTP API.
 pub const API_PORT: u16 = 4400;
 /// The name in every media pod's certificate.

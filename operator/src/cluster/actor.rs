@@ -3,7 +3,7 @@
 
 use super::doubt::Doubt;
 use super::jobs::{Job, Key, due};
-use super::perform::{Error, Performer, apply_disruption_budget};
+use super::perform::{Error, Performer, apply_disruption_budget, write_cluster_status};
 use super::status::{UTILIZATION_SECONDS, status};
 use crate::book::Book;
 use crate::clock::Clock;
@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A plan is made this often at least while something is under way.
 const TURN: Duration = Duration::from_secs(1);
@@ -43,6 +43,8 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const ECHO: Duration = Duration::from_secs(1);
 /// Jobs that wait for their turn at most; others stay due.
 const WAITING: usize = 512;
+/// How long all requests may take that a look at the Secrets is.
+const KEEP: Duration = Duration::from_secs(30);
 /// The longest wait after a failure.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -90,6 +92,8 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         name,
     };
     actor.run().await;
+    let metrics = &actor.shared.metrics;
+    metrics.forget(&actor.namespace, &actor.name);
 }
 
 /// How often something was tried, and when it may be again.
@@ -202,12 +206,19 @@ impl Actor {
             let now = self.shared.clock.now();
             self.kept_at = Instant::now();
             self.gateway.clone_from(&gateway);
-            self.keeping = Some(tokio::spawn(async move {
+            let doing = async move {
                 let kept = keep(&client, &cluster, &gateway, now).await;
                 let kept = kept.map_err(|error| error.to_string())?;
                 let budget = apply_disruption_budget(&client, &cluster).await;
-                budget.map_err(|error| error.to_string())?;
+                budget.map_err(|error| format!("PodDisruptionBudget: {error}"))?;
                 Ok(kept)
+            };
+            self.keeping = Some(tokio::spawn(async move {
+                let kept = timeout(KEEP, doing).await;
+                kept.unwrap_or_else(|_| {
+                    let seconds = KEEP.as_secs();
+                    Err(format!("no answer about the Secrets within {seconds} s"))
+                })
             }));
         }
         let waits = |task: &JoinHandle<_>| self.kept.is_some() && !task.is_finished();
@@ -217,7 +228,11 @@ impl Actor {
         if let Some(keeping) = self.keeping.take()
             && let Ok(kept) = keeping.await
         {
-            self.trouble = kept.and_then(|kept| self.take(kept)).err();
+            let trouble = kept.and_then(|kept| self.take(kept)).err();
+            if let Some(trouble) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+                tracing::warn!(cluster = %self.name, "keys and certificates are not kept: {trouble}");
+            }
+            self.trouble = trouble;
             self.rests_until = Duration::ZERO;
         }
     }
@@ -241,9 +256,16 @@ impl Actor {
         let before = self.kept.as_ref().map_or("", |kept| &kept.authorities);
         let authorities = [kept.authorities.as_str(), before].concat();
         let access = Access::new(&self.name, &kept.token_key, &authorities);
+        let access = access.and_then(|access| {
+            access.is_good_for(&kept.token_keys)?;
+            Ok(access)
+        });
         let access = access.map_err(|error| error.to_string())?;
         if self.kept.is_some() {
             self.book.renew_access();
+        } else {
+            // From now on pods can be heard.
+            self.book.since = self.shared.clock.now();
         }
         self.performer = Some(Performer {
             client: self.shared.client.clone(),
@@ -274,6 +296,7 @@ impl Actor {
             .collect();
         let services = services.into_iter().map(|s| (s.name_any(), s)).collect();
         let (heard, refusing) = (self.hearing.all(), self.hearing.refusing());
+        let alive = self.hearing.alive_alone();
         let default_image = self.shared.default_image.clone();
         let secrets = self.kept.as_ref().map(Kept::digest).unwrap_or_default();
         let look = Look {
@@ -286,6 +309,7 @@ impl Actor {
             heard: &heard,
             secrets: &secrets,
             refusing: &refusing,
+            alive: &alive,
             timing: self.shared.timing,
             now: self.shared.clock.now(),
         };
@@ -296,13 +320,20 @@ impl Actor {
                 pod.last_seen = pod.last_seen.map(|_| look.now);
             }
         }
-        let Some((observed, actions)) = self.plan(observed).await else {
+        // What is decided on less than there is would be taken back a moment later.
+        let is_early = look.is_early(&self.book);
+        let planned = match is_early {
+            true => Some((observed, Vec::new())),
+            false => self.plan(observed).await,
+        };
+        let Some((observed, actions)) = planned else {
             return;
         };
         self.doubt.note(&actions);
         self.book.note(&actions, &observed);
         let mut jobs = due(&look, &observed, &mut self.book, &actions);
-        let measured = look.now.saturating_sub(self.measured).as_secs() >= UTILIZATION_SECONDS;
+        let age = look.now.saturating_sub(self.measured);
+        let measured = age.as_secs() >= UTILIZATION_SECONDS && !is_early;
         let trouble = self.trouble.as_deref();
         let status = status(&look, &observed, &self.book, trouble, measured);
         if measured {
@@ -320,7 +351,8 @@ impl Actor {
             let since = session.home.as_ref().map(|home| home.since);
             since.is_some_and(|since| since + FRESH > look.now)
         };
-        let is_quiet = actions.is_empty()
+        let is_quiet = !is_early
+            && actions.is_empty()
             && jobs.is_empty()
             && !observed.pods.iter().any(waits)
             && !observed.sessions.iter().any(fresh);
@@ -437,10 +469,10 @@ impl Actor {
 
     /// Starts a job, unless it is under way or failed a moment ago.
     fn start(&mut self, cluster: &Arc<MafaldaCluster>, job: Job) {
-        let Some(performer) = self.performer.clone() else {
-            return;
-        };
-        if self.jobs.len() >= WAITING {
+        // Without keys nothing can be done but to say so.
+        let says_why = self.trouble.is_some() && matches!(job, Job::Status(_));
+        let performer = self.performer.clone();
+        if (performer.is_none() && !says_why) || self.jobs.len() >= WAITING {
             return;
         }
         let now = Instant::now();
@@ -453,14 +485,21 @@ impl Actor {
             return;
         }
         attempt.under_way = true;
-        let cluster = cluster.clone();
+        let (client, cluster) = (self.shared.client.clone(), cluster.clone());
         let turns = match job.asks_pod() {
             true => self.shared.calls.clone(),
             false => self.shared.requests.clone(),
         };
         self.jobs.spawn(async move {
             let _turn = turns.acquire().await;
-            let result = performer.perform(&cluster, &job).await;
+            let result = match (&performer, &job) {
+                (Some(performer), _) => performer.perform(&cluster, &job).await,
+                (None, Job::Status(status)) => {
+                    let written = write_cluster_status(&client, &cluster, status);
+                    written.await.map_err(Error::from)
+                }
+                (None, _) => Err(Error::NoKeys),
+            };
             (job, result)
         });
     }
@@ -509,7 +548,7 @@ impl Actor {
             ) if code != UNAUTHORIZED => {
                 // It drains or knows a later generation: another one is placed.
                 tracing::info!(session, code, "a pod did not take the session: {message}");
-                self.book.unseat(&session.as_str().into(), *decision);
+                self.book.unseat(&session.as_str().into(), *decision, now);
             }
             (_, Ok(())) => {}
             (_, Err(error)) => {

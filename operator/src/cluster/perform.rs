@@ -2,7 +2,7 @@
 
 use super::jobs::{Job, Settle};
 use crate::clock::Clock;
-use crate::crd::{MafaldaCluster, Session};
+use crate::crd::{MafaldaCluster, MafaldaClusterStatus, Session};
 use crate::media_pod::manifest::{self, Place};
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, SECRETS};
@@ -18,9 +18,14 @@ use mafalda_plan::SessionPhase;
 use mafalda_token::Role;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// What a pod that the plan deletes may still take, in seconds: its sessions have left.
 const DELETE_GRACE: u32 = 30;
+
+/// How long a job may take.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +39,15 @@ pub enum Error {
     /// There is no key to sign with.
     #[error("{0}")]
     Access(#[from] AccessError),
+    /// The cluster's Secrets could not be read yet.
+    #[error("there are no keys and certificates yet")]
+    NoKeys,
     /// The home pod of an Active session has no address yet.
     #[error("the home pod has no address")]
     NoAddress,
+    /// Nobody answered in time.
+    #[error("no answer in time")]
+    Silent,
 }
 
 /// Does the jobs of one cluster.
@@ -52,11 +63,17 @@ pub struct Performer {
 }
 
 impl Performer {
-    /// Does one job.
+    /// Does one job, or gives it up: who is asked may have lost its power, and the next try finds another
+    /// connection.
     ///
     /// # Errors
     /// Why it was not done. It is due again then.
     pub async fn perform(&self, cluster: &MafaldaCluster, job: &Job) -> Result<(), Error> {
+        let done = timeout(ANSWER, self.carry_out(cluster, job)).await;
+        done.unwrap_or(Err(Error::Silent))
+    }
+
+    async fn carry_out(&self, cluster: &MafaldaCluster, job: &Job) -> Result<(), Error> {
         let namespace = cluster.namespace().unwrap_or_default();
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
         match job {
@@ -143,16 +160,7 @@ impl Performer {
                 put.await?;
             }
             Job::Settle(settle) => self.settle(settle).await?,
-            Job::Status(status) => {
-                let clusters: Api<MafaldaCluster> =
-                    Api::namespaced(self.client.clone(), &namespace);
-                let patch = status_patch("MafaldaCluster", &json!(status));
-                let parameters = PatchParams::apply(FIELD_MANAGER).force();
-                let name = cluster.name_any();
-                clusters
-                    .patch_status(&name, &parameters, &Patch::Apply(patch))
-                    .await?;
-            }
+            Job::Status(status) => write_cluster_status(&self.client, cluster, status).await?,
         }
         Ok(())
     }
@@ -209,6 +217,25 @@ pub async fn apply_disruption_budget(
         manifest::disruption_budget(cluster),
     )
     .await
+}
+
+/// Writes a cluster's status: what does not need keys or pods.
+///
+/// # Errors
+/// When the API server says no, or nothing.
+pub async fn write_cluster_status(
+    client: &Client,
+    cluster: &MafaldaCluster,
+    status: &MafaldaClusterStatus,
+) -> kube::Result<()> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let clusters: Api<MafaldaCluster> = Api::namespaced(client.clone(), &namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(status_patch("MafaldaCluster", &json!(status)));
+    clusters
+        .patch_status(&cluster.name_any(), &parameters, &patch)
+        .await
+        .map(drop)
 }
 
 /// Writes the status of a Session whose cluster does not exist.

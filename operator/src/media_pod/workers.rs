@@ -1,7 +1,7 @@
 //! How many workers a media pod runs.
 
 use crate::crd::MafaldaClusterSpec;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,16 +13,45 @@ pub fn of_spec(spec: &MafaldaClusterSpec) -> Option<u16> {
     })
 }
 
-/// What the spec says, else the cores of the smallest node that the pods may run on.
+/// What the spec says, else the cores of the smallest node that the pods may run on: one with the labels
+/// of the node selector, and without a taint that they do not tolerate.
 pub fn per_pod(spec: &MafaldaClusterSpec, nodes: &[Arc<Node>]) -> u16 {
     let selector = &spec.pod_template.node_selector;
+    let tolerations = &spec.pod_template.tolerations;
     let of_node = |node: &Arc<Node>| {
         let capacity = node.status.as_ref()?.allocatable.as_ref()?;
         cores(&capacity.get("cpu")?.0)
     };
-    let fits = |node: &&Arc<Node>| has_labels(node, selector);
+    let fits = |node: &&Arc<Node>| has_labels(node, selector) && is_tolerated(node, tolerations);
     let smallest = nodes.iter().filter(fits).filter_map(of_node).min();
     of_spec(spec).or(smallest).unwrap_or(1)
+}
+
+/// Taints under this name come and go with a node's health, and with `kubectl cordon`.
+const PASSING: &str = "node.kubernetes.io/";
+
+/// Whether pods with these tolerations may be put on the node, when it is well.
+fn is_tolerated(node: &Node, tolerations: &[Toleration]) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    let keeps_away = |taint: &&Taint| {
+        let hard = matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
+        hard && !taint.key.starts_with(PASSING)
+    };
+    let mut taints = taints.into_iter().flatten().filter(keeps_away);
+    taints.all(|taint| tolerations.iter().any(|some| tolerates(some, taint)))
+}
+
+/// As Kubernetes' `Toleration.ToleratesTaint`.
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (key, effect) = (text(&toleration.key), text(&toleration.effect));
+    if (!key.is_empty() && key != taint.key) || (!effect.is_empty() && effect != taint.effect) {
+        return false;
+    }
+    match toleration.operator.as_deref() {
+        Some("Exists") => true,
+        _ => text(&toleration.value) == text(&taint.value),
+    }
 }
 
 /// Whether the node has all of these labels.
@@ -86,6 +115,43 @@ mod tests {
         ] {
             let spec: MafaldaClusterSpec = serde_json::from_value(spec).unwrap();
             assert_eq!(per_pod(&spec, &nodes), workers);
+        }
+    }
+
+    /// Protects large nodes from pods as small as the control plane's machine, on which none runs.
+    #[test]
+    fn nodes_that_pods_are_kept_away_from_do_not_count() {
+        let node = |cpu: &str, taints: serde_json::Value| -> Arc<Node> {
+            let node = json!({"spec": {"taints": taints}, "status": {"allocatable": {"cpu": cpu}}});
+            Arc::new(serde_json::from_value(node).unwrap())
+        };
+        let control_plane = "node-role.kubernetes.io/control-plane";
+        let nodes = [
+            node("2", json!([{"key": control_plane, "effect": "NoSchedule"}])),
+            node(
+                "4",
+                json!([{"key": "team", "value": "media", "effect": "NoExecute"}]),
+            ),
+            node(
+                "8",
+                json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]),
+            ),
+            node("16", json!([{"key": "soft", "effect": "PreferNoSchedule"}])),
+        ];
+        for (tolerations, workers) in [
+            (json!([]), 8),
+            (json!([{"key": "team", "value": "media"}]), 4),
+            (json!([{"key": "team", "value": "other"}]), 8),
+            (
+                json!([{"key": "team", "value": "media", "effect": "NoSchedule"}]),
+                8,
+            ),
+            (json!([{"key": control_plane, "operator": "Exists"}]), 2),
+            (json!([{"operator": "Exists"}]), 2),
+        ] {
+            let spec = json!({"podTemplate": {"tolerations": tolerations}});
+            let spec: MafaldaClusterSpec = serde_json::from_value(spec).unwrap();
+            assert_eq!(per_pod(&spec, &nodes), workers, "{tolerations}");
         }
     }
 }

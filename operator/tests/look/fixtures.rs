@@ -26,6 +26,8 @@ pub struct Scene {
     pub nodes: HashMap<String, Arc<Node>>,
     pub heard: HashMap<String, Heard>,
     pub refusing: HashSet<String>,
+    /// When pods that have said nothing gave a sign of life.
+    pub alive: HashMap<String, Duration>,
     pub secrets: &'static str,
     pub book: Book,
     pub now: Duration,
@@ -55,6 +57,7 @@ impl Scene {
             nodes: HashMap::new(),
             heard: HashMap::new(),
             refusing: HashSet::new(),
+            alive: HashMap::new(),
             secrets: "",
             book: Book::new(ago(1)),
             now: NOW,
@@ -120,6 +123,7 @@ impl Scene {
         let heard = Heard {
             last_seen: ago(seconds),
             ready_since: Some(ago(seconds)),
+            stops_since: report.stops().then(|| ago(seconds)),
             report: Arc::new(report),
         };
         self.heard.insert(pod.to_owned(), heard);
@@ -157,6 +161,7 @@ impl Scene {
             heard: &self.heard,
             secrets: self.secrets,
             refusing: &self.refusing,
+            alive: &self.alive,
             timing: Timing::default(),
             now: self.now,
         };
@@ -165,6 +170,11 @@ impl Scene {
 
     pub fn observe(&mut self) -> Observed {
         self.with_look(|look, book| look.observe(book))
+    }
+
+    /// Whether nothing is to be decided yet.
+    pub fn is_early(&mut self) -> bool {
+        self.with_look(|look, book| look.is_early(book))
     }
 
     /// A whole turn: what was decided, and what is to be done.
