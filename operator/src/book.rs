@@ -11,19 +11,32 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use mafalda_plan::{
     Action, Drain, Generation, Home, Lender, MediasoupVersion, NoPod, Observed, PodName, PodPhase,
-    SessionName, SessionPhase, Step,
+    Revision, SessionName, SessionPhase, Step,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+/// How long the generation of a Session that is gone is remembered, so that one of the same name begins
+/// with a later one: a little longer than pods remember it, which refuse an older one.
+const REMEMBERED: Duration = Duration::from_secs(65 * 60);
+/// How long a pod is not asked again for a session whose placements are refused, after the second time
+/// and at most.
+const REFUSED: Duration = Duration::from_millis(250);
+const REFUSED_MOST: Duration = Duration::from_secs(5);
+
 /// What was decided for one cluster.
 #[derive(Debug)]
 pub struct Book {
+    /// Of the Sessions that exist.
     pub seats: HashMap<SessionName, Seat>,
+    /// The last generation of those that are gone, and until when it is remembered.
+    pub gone: HashMap<SessionName, (Generation, Duration)>,
     pub pods: BTreeMap<PodName, Note>,
     /// The number of the next pod.
     pub next_ordinal: u64,
-    /// Since when this operator leads.
+    /// For which revision a pod was given up last, and when.
+    pub made_room: Option<(Revision, Duration)>,
+    /// Since when this operator listens to the pods; until it does, since when it leads.
     pub since: Duration,
 }
 
@@ -59,6 +72,10 @@ pub struct Seat {
     pub settled_at: Duration,
     /// When its access token was written.
     pub token_since: Duration,
+    /// How often in a row a pod did not take it.
+    pub refusals: u32,
+    /// When it is placed anew, as its pod did not take it.
+    pub refused_until: Option<Duration>,
 }
 
 /// What was decided for a pod.
@@ -83,8 +100,10 @@ impl Book {
     pub fn new(since: Duration) -> Self {
         Self {
             seats: HashMap::new(),
+            gone: HashMap::new(),
             pods: BTreeMap::new(),
             next_ordinal: 0,
+            made_room: None,
             since,
         }
     }
@@ -121,15 +140,19 @@ impl Book {
     pub fn meet_session(&mut self, session: &Session, still_runs: bool, now: Duration) -> bool {
         let uid = session.uid().unwrap_or_default();
         let name = SessionName::from(session.name_any());
-        let before = self.seats.get(&name);
-        if before.is_some_and(|seat| seat.uid == uid) {
-            return true;
+        if let Some(seat) = self.seats.get_mut(&name) {
+            if seat.uid == uid {
+                seat.end_refusal(now);
+                return true;
+            }
+            self.forget(&name, now);
         }
+        let before = self.gone.get(&name);
         if before.is_some() && still_runs {
             return false;
         }
-        let last = before.map(|seat| seat.generation).unwrap_or_default();
-        let seat = written(session, uid, last, now);
+        let last = before.map(|(generation, _)| *generation);
+        let seat = written(session, uid, last.unwrap_or_default(), now);
         if let Some(home) = &seat.home {
             // Names of pods that are gone are not given again either.
             let ordinal = home.pod.as_str().rsplit('-').next();
@@ -137,8 +160,39 @@ impl Book {
             let next = ordinal.map_or(0, |ordinal| ordinal.saturating_add(1));
             self.next_ordinal = self.next_ordinal.max(next);
         }
+        self.gone.remove(&name);
         self.seats.insert(name, seat);
         true
+    }
+
+    /// Forgets Sessions that are gone, all but the last generation of each, and in time that as well.
+    /// `exist` are the names of those that have a seat and are decided on; `runs` says whether a pod said
+    /// last that it runs one.
+    pub fn keep_sessions(&mut self, exist: &[&str], runs: impl Fn(&str) -> bool, now: Duration) {
+        // Each of them has a seat: mostly there is nothing to look for.
+        if self.seats.len() > exist.len() {
+            let exist: HashSet<&str> = exist.iter().copied().collect();
+            let gone = self
+                .seats
+                .keys()
+                .filter(|name| !exist.contains(name.as_str()));
+            for name in gone.cloned().collect::<Vec<_>>() {
+                self.forget(&name, now);
+            }
+        }
+        self.gone.retain(|name, (_, until)| {
+            if runs(name.as_str()) {
+                *until = now + REMEMBERED;
+            }
+            *until > now
+        });
+    }
+
+    fn forget(&mut self, name: &SessionName, now: Duration) {
+        if let Some(seat) = self.seats.remove(name) {
+            let gone = (seat.generation, now + REMEMBERED);
+            self.gone.insert(name.clone(), gone);
+        }
     }
 
     /// Notes what a plan decided. `after` is what was observed, with the actions applied.
@@ -147,6 +201,7 @@ impl Book {
             return;
         }
         self.next_ordinal = after.cluster.next_ordinal;
+        self.made_room.clone_from(&after.cluster.made_room);
         for pod in &after.pods {
             let fresh = Note {
                 drain: None,
@@ -200,6 +255,7 @@ impl Book {
                     if let Some(seat) = self.seats.get_mut(session) {
                         seat.decided += 1;
                         seat.why = (action.reason.name().to_owned(), action.reason.to_string());
+                        seat.refused_until = None;
                         seat.untold = matches!(
                             action.step,
                             Step::PlaceSession { .. } | Step::MoveSession { .. }
@@ -223,14 +279,21 @@ impl Book {
         }
     }
 
-    /// Notes that the pod did not take the session: another generation has to be placed.
-    pub fn unseat(&mut self, session: &SessionName, decision: u32) {
+    /// Notes that the pod did not take the session: another generation has to be placed. At once, and
+    /// after a pause when that one is not taken either: who refuses may do so for long.
+    pub fn unseat(&mut self, session: &SessionName, decision: u32, now: Duration) {
         if let Some(seat) = self.seats.get_mut(session)
             && seat.decided == decision
+            && seat.home.is_some()
+            && seat.refused_until.is_none()
         {
-            seat.home = None;
-            seat.phase = SessionPhase::Pending;
-            seat.waiting = None;
+            let pause = match seat.refusals {
+                0 => Duration::ZERO,
+                before => REFUSED * 2u32.saturating_pow((before - 1).min(8)),
+            };
+            seat.refusals = seat.refusals.saturating_add(1);
+            seat.refused_until = Some(now + pause.min(REFUSED_MOST));
+            seat.end_refusal(now);
         }
     }
 
@@ -240,6 +303,7 @@ impl Book {
             && seat.decided == decision
         {
             seat.untold = false;
+            seat.refusals = 0;
             if let Some(home) = &mut seat.home {
                 home.since = now;
             }
@@ -293,6 +357,18 @@ impl Book {
     }
 }
 
+impl Seat {
+    /// Lets it be placed anew, if its pod did not take it and the pause after that is over.
+    fn end_refusal(&mut self, now: Duration) {
+        if self.refused_until.is_some_and(|until| until <= now) {
+            self.refused_until = None;
+            self.home = None;
+            self.phase = SessionPhase::Pending;
+            self.waiting = None;
+        }
+    }
+}
+
 /// What the status of a Session says was decided.
 fn written(session: &Session, uid: String, last: Generation, now: Duration) -> Seat {
     let status = session.status.clone().unwrap_or_default();
@@ -343,6 +419,8 @@ fn written(session: &Session, uid: String, last: Generation, now: Duration) -> S
         met: now,
         settled_at: now,
         token_since: since,
+        refusals: 0,
+        refused_until: None,
     }
 }
 

@@ -18,6 +18,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// How long the API server keeps a watch open. Then it goes on from where it was, on whatever connection
+/// there is; one that is silent for 5 s more is given up. So an API server that loses its power leaves
+/// nobody with what it said last.
+pub const WATCH_SECONDS: u32 = 30;
+
 /// The objects that decisions depend on.
 #[derive(Clone)]
 pub struct Index {
@@ -34,8 +39,8 @@ impl Index {
     pub fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet<()>) -> Self {
         let (changed, changes) = watch::channel(());
         let changed = Arc::new(changed);
-        let ours = watcher::Config::default().labels(CLUSTER);
-        let all = watcher::Config::default();
+        let all = watcher::Config::default().timeout(WATCH_SECONDS);
+        let ours = all.clone().labels(CLUSTER);
         Self {
             clusters: follow(scoped(client, namespace), all.clone(), &changed, tasks),
             sessions: follow(scoped(client, namespace), all.clone(), &changed, tasks),

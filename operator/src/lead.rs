@@ -9,10 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Clusters are looked for this often at least.
 const TURN: Duration = Duration::from_secs(1);
+/// How long the API server may take for a status.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long a Session's cluster may come after it, as in one file.
 const LATER: Duration = Duration::from_secs(2);
 
@@ -81,9 +83,12 @@ async fn tell_orphans(shared: &Shared, orphans: &mut HashMap<String, Instant>) {
             .or_insert_with(Instant::now);
         let made = orphan_status(&session, shared.clock.now());
         if since.elapsed() >= LATER && session.status.as_ref() != Some(&made) {
-            let written = write_session_status(&shared.client, &session, &made).await;
-            if let Err(error) = written {
-                tracing::warn!(session = %session.name_any(), %error, "no status was written");
+            let written = write_session_status(&shared.client, &session, &made);
+            let session = session.name_any();
+            match timeout(ANSWER, written).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(session, %error, "no status was written"),
+                Err(_) => tracing::warn!(session, "no answer: no status was written"),
             }
             // Its echo takes a moment.
             *since = Instant::now();

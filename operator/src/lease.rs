@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How long a Lease that nobody renews is respected. With two times [`RETRY`] it is how long it takes
 /// at most until another replica works: 8 s, so that a session whose pod dies together with the
@@ -17,6 +17,9 @@ const LIFE: Duration = Duration::from_secs(6);
 const GIVE_UP: Duration = Duration::from_secs(5);
 /// How often it is renewed, and tried for.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long an answer may take: then another connection is tried, as an API server that has lost its power
+/// says nothing.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// A replica that wants the Lease.
 pub struct Candidate {
@@ -36,14 +39,16 @@ impl Candidate {
     }
 
     /// Returns when the Lease is held: it was free, given back, or not renewed for its life as seen
-    /// by this replica's clock alone.
-    pub async fn acquire(&self) {
+    /// by this replica's clock alone. Since when it is held for certain: the answer may have come late.
+    pub async fn acquire(&self) -> Instant {
         let mut last: Option<(Lease, Instant)> = None;
         loop {
-            match self.try_once(&mut last).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::debug!(%error, "no answer about the lease"),
+            let asked = Instant::now();
+            match timeout(ANSWER, self.try_once(&mut last)).await {
+                Ok(Ok(true)) => return asked,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the lease was not taken"),
+                Err(_) => tracing::debug!("no answer about the lease"),
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -72,36 +77,44 @@ impl Candidate {
         taken(self.api.replace(&self.name, &parameters(), &ours).await)
     }
 
-    /// Returns when the Lease is lost: another has it, or it could not be renewed for so long that
-    /// another may.
-    pub async fn keep(&self) {
-        let mut renewed = Instant::now();
+    /// Returns when the Lease, which is held since then, is lost: another has it, or it could not be
+    /// renewed for so long that another may.
+    pub async fn keep(&self, since: Instant) {
+        let mut renewed = since;
         loop {
-            tokio::time::sleep(RETRY).await;
             let left = GIVE_UP.saturating_sub(renewed.elapsed());
-            match tokio::time::timeout(left, self.renew()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(RETRY.min(left)).await;
+            // Others count from when they see the write: not before it was asked for.
+            let asked = Instant::now();
+            let left = GIVE_UP.saturating_sub(renewed.elapsed());
+            match timeout(ANSWER.min(left), self.renew()).await {
+                Ok(Ok(true)) => renewed = asked,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
-                Err(_) => {}
-            }
-            if renewed.elapsed() >= GIVE_UP {
-                return;
+                Err(_) => tracing::warn!("no answer about the lease"),
             }
         }
     }
 
     async fn renew(&self) -> kube::Result<bool> {
-        let lease = self.api.get(&self.name).await?;
-        let holder = lease
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.holder_identity.as_deref());
-        if holder != Some(&self.identity) {
-            return Ok(false);
+        loop {
+            let lease = self.api.get(&self.name).await?;
+            let holder = lease
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.holder_identity.as_deref());
+            if holder != Some(&self.identity) {
+                return Ok(false);
+            }
+            let ours = self.lease(Some(lease), false);
+            if taken(self.api.replace(&self.name, &parameters(), &ours).await)? {
+                return Ok(true);
+            }
+            // Somebody wrote something in it meanwhile: who holds it is to be read again.
         }
-        let ours = self.lease(Some(lease), false);
-        taken(self.api.replace(&self.name, &parameters(), &ours).await)
     }
 
     /// Gives the Lease back, so that another replica need not wait.

@@ -98,9 +98,26 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Whether this replica works.
+    /// Whether this replica works. One that does not has no pods and no sessions: another counts them.
     pub fn lead(&self, leads: bool) {
         self.leader.set(leads.into());
+        if !leads {
+            self.pods.clear();
+            self.sessions.clear();
+        }
+    }
+
+    /// A cluster is gone.
+    pub fn forget(&self, namespace: &str, cluster: &str) {
+        let names = STATES.iter().map(|(_, name)| (&self.pods, *name));
+        let phases = PHASES.iter().map(|name| (&self.sessions, *name));
+        for (family, state) in names.chain(phases) {
+            family.remove(&Counted {
+                namespace: namespace.to_owned(),
+                cluster: cluster.to_owned(),
+                state,
+            });
+        }
     }
 
     /// A plan was made.
@@ -122,8 +139,7 @@ impl Metrics {
                 .entry(state_name(pod.state(&observed.cluster, observed.now)))
                 .or_default() += 1;
         }
-        let mut sessions: HashMap<_, i64> =
-            HashMap::from([("pending", 0), ("active", 0), ("ended", 0)]);
+        let mut sessions: HashMap<_, i64> = PHASES.map(|name| (name, 0)).into();
         for session in &observed.sessions {
             let phase = match session.phase {
                 SessionPhase::Pending => "pending",
@@ -171,6 +187,8 @@ impl Metrics {
     }
 }
 
+const PHASES: [&str; 3] = ["pending", "active", "ended"];
+
 const STATES: [(State, &str); 9] = [
     (State::Available, "available"),
     (State::Addressless, "addressless"),
@@ -191,6 +209,34 @@ fn state_name(state: State) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Protects sums over replicas: who does not work counts nothing, and a cluster that is gone has no
+    /// pods.
+    #[test]
+    fn only_what_is_there_is_counted() {
+        let metrics = Metrics::default();
+        let count = |cluster: &str| {
+            for (family, state) in [(&metrics.pods, "available"), (&metrics.sessions, "active")] {
+                let labels = Counted {
+                    namespace: "here".to_owned(),
+                    cluster: cluster.to_owned(),
+                    state,
+                };
+                family.get_or_create(&labels).set(3);
+            }
+        };
+        count("one");
+        count("two");
+        metrics.forget("here", "one");
+        let text = metrics.render().unwrap();
+        assert!(
+            !text.contains("\"one\"") && text.contains("\"two\""),
+            "{text}"
+        );
+        metrics.lead(false);
+        let text = metrics.render().unwrap();
+        assert!(!text.contains("\"two\""), "{text}");
+    }
 
     #[test]
     fn what_was_counted_is_shown() {

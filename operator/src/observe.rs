@@ -42,6 +42,8 @@ pub struct Look<'a> {
     pub node_ports: &'a [u16],
     /// What the API server does not let the operator do.
     pub refused: &'a Refusals,
+    /// When its pods that have said nothing yet gave a sign of life last, by their uid.
+    pub alive: &'a HashMap<String, Duration>,
     pub timing: plan::Timing,
     pub now: Duration,
 }
@@ -161,28 +163,38 @@ impl Look<'_> {
             revision: manifest::revision(self.cluster, self.default_image),
             drain_deadline: Duration::from_secs(spec.drain_deadline_seconds.into()),
             next_ordinal: book.next_ordinal,
+            made_room: book.made_room.clone(),
             timing: self.timing,
         }
     }
 
     /// The Sessions that are decided on, each with its seat.
     fn meet_sessions<'s>(&'s self, book: &mut Book) -> Vec<(&'s Arc<Session>, Seat)> {
-        let running: HashSet<&str> = self
-            .heard
-            .values()
-            .flat_map(|heard| heard.report.sessions.iter())
-            .map(|session| session.name.as_str())
-            .collect();
+        // Each with whether one that answers runs it. What a silent one runs is of an older generation, and
+        // is ended when it is back.
+        let mut running: HashMap<&str, bool> = HashMap::new();
+        for (uid, heard) in self.heard {
+            let silence = self.now.saturating_sub(heard.last_seen);
+            let answers = silence < self.timing.suspect() && !self.refusing.contains(uid);
+            for session in &heard.report.sessions {
+                *running.entry(&session.name).or_default() |= answers;
+            }
+        }
         let mut met = Vec::with_capacity(self.sessions.len());
         for session in self.sessions {
             let name = session.name_any();
             if session.metadata.deletion_timestamp.is_none()
-                && book.meet_session(session, running.contains(name.as_str()), self.now)
+                && book.meet_session(session, running.get(name.as_str()) == Some(&true), self.now)
             {
                 let seat = book.seats[&SessionName::from(name)].clone();
                 met.push((session, seat));
             }
         }
+        let exist: Vec<&str> = met
+            .iter()
+            .filter_map(|(session, _)| session.metadata.name.as_deref())
+            .collect();
+        book.keep_sessions(&exist, |name| running.contains_key(name), self.now);
         met
     }
 
@@ -242,6 +254,13 @@ impl Look<'_> {
             .is_some_and(|on| on == "true");
         let addresses = self.addresses_of(pod);
         let view = self.view(book, pod, addresses.as_ref().err());
+        let phase = phase_of(pod, placed_on.is_some() && node.is_none());
+        // Its process was told to end, and Kubernetes does not know it yet: while it says so itself.
+        let silence = view.last_seen.map(|seen| self.now.saturating_sub(seen));
+        let says = phase == PodPhase::Running
+            && !view.down
+            && silence.is_some_and(|silence| silence < self.timing.suspect());
+        let stops_since = self.heard_of(pod).and_then(|heard| heard.stops_since);
         plan::Pod {
             name: pod.name_any().into(),
             node: placed_on.as_deref().map(Into::into),
@@ -255,10 +274,10 @@ impl Look<'_> {
                 .into(),
             mediasoup: view.mediasoup,
             cpu: view.cpu,
-            phase: phase_of(pod, placed_on.is_some() && node.is_none()),
+            phase,
             unschedulable: is_unschedulable(pod),
             created: note.created,
-            terminating_since: terminating_since(pod, note),
+            terminating_since: terminating_since(pod, note).or(stops_since.filter(|_| says)),
             ready_since: view.ready_since,
             address_known: addresses.is_ok() || self.is_of_before(pod),
             drain_requested: cordoned || requested,
@@ -287,6 +306,24 @@ impl Look<'_> {
         FIRST_WORD * u32::try_from(self.pods.len()).unwrap_or(u32::MAX)
     }
 
+    /// When a pod that said nothing yet is taken to have been seen last.
+    fn first_seen(&self, book: &Book, pod: &Pod) -> Duration {
+        let since = book.since + self.first_words();
+        let alive = pod
+            .metadata
+            .uid
+            .as_ref()
+            .and_then(|uid| self.alive.get(uid));
+        alive.map_or(since, |alive| since.max(*alive))
+    }
+
+    /// What the workers of a pod that has not said it are taken to do: as much as they may, so that
+    /// nothing is put there and the pool does not shrink for it.
+    fn believed_load(&self, pod: &Pod) -> Vec<f64> {
+        let watermark = f64::from(self.cluster.spec.watermark_percent) / 100.0;
+        vec![watermark; workers_of(pod)]
+    }
+
     /// How the pod itself is.
     fn view(&self, book: &Book, pod: &Pod, unknown: Option<&Unknown>) -> View {
         let started = started(pod);
@@ -306,8 +343,9 @@ impl Look<'_> {
             (None, Some(started), _) if started < book.since => View {
                 ready_since: Some(started),
                 down: self.is_down(pod, book.since),
-                last_seen: Some(self.now.min(book.since + self.first_words())),
+                last_seen: Some(self.now.min(self.first_seen(book, pod))),
                 sessions: hosted(book, pod),
+                cpu: self.believed_load(pod),
                 ..View::silent(workers_of(pod))
             },
             (None, ..) => View::silent(workers_of(pod)),

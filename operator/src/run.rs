@@ -3,13 +3,13 @@
 use crate::clock::Clock;
 use crate::cluster::actor::Shared;
 use crate::events::Events;
-use crate::index::Index;
+use crate::index::{Index, WATCH_SECONDS};
 use crate::lead::lead;
 use crate::lease::Candidate;
 use crate::metrics::Metrics;
 use crate::pod_api::listen;
 use crate::{http, names};
-use kube::Client;
+use kube::{Client, Config};
 use mafalda_plan::Timing;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,6 +21,10 @@ use tokio::task::JoinSet;
 
 /// How long the end of the program waits for the API server.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long a connection to the API server is silent before it is given up: a watch ends before that by
+/// itself.
+const SILENT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
 /// What the operator is told when it starts.
 #[derive(clap::Args, Debug)]
@@ -88,7 +92,7 @@ pub enum Error {
 /// # Errors
 /// When it cannot begin.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let client = Client::try_default().await?;
+    let client = client().await?;
     let listener = bind(settings.listen).await.map_err(|error| Error::Listen {
         address: settings.listen,
         error,
@@ -137,6 +141,14 @@ fn is_taken(error: &std::io::Error) -> bool {
     matches!(error.kind(), AddrInUse | PermissionDenied)
 }
 
+/// A client to the API server, as the environment says.
+async fn client() -> kube::Result<Client> {
+    let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
+    config.read_timeout = Some(SILENT);
+    config.reset_reader_on_write = true;
+    Client::try_from(config)
+}
+
 fn shared(settings: &Settings, client: Client, index: Index, listening: Handle) -> Shared {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Shared {
@@ -161,13 +173,13 @@ fn shared(settings: &Settings, client: Client, index: Index, listening: Handle) 
 /// Takes its turn, as often as it comes.
 async fn work(shared: &Shared, candidate: &Candidate) {
     loop {
-        candidate.acquire().await;
+        let since = candidate.acquire().await;
         tracing::info!("this replica works");
         shared.metrics.lead(true);
         // Whatever it had begun ends with it.
         tokio::select! {
             () = lead(shared.clone()) => {}
-            () = candidate.keep() => {}
+            () = candidate.keep(since) => {}
         }
         shared.metrics.lead(false);
         tracing::warn!("the lease is lost: another replica may work");

@@ -123,6 +123,7 @@ fn settings(watermark: f64) -> Cluster {
         revision: Revision::from(""),
         drain_deadline: Duration::ZERO,
         next_ordinal: 0,
+        made_room: None,
         timing: Timing::default(),
     }
 }

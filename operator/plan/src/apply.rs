@@ -40,6 +40,9 @@ impl Observed {
                     if let Some(&pod) = pods.get(pod) {
                         note_on_pod(&mut self.pods[pod], &action.step, now);
                     }
+                    if let Reason::MakesRoom { .. } = action.reason {
+                        self.cluster.made_room = Some((self.cluster.revision.clone(), now));
+                    }
                 }
                 Step::PlaceSession { session, .. }
                 | Step::MoveSession { session, .. }

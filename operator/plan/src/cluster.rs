@@ -22,6 +22,9 @@ pub struct Cluster {
     pub drain_deadline: Duration,
     /// The number of the next pod. It only goes up, so that no pod has the name of an earlier one.
     pub next_ordinal: u64,
+    /// For which revision a pod that served was given up last, as one of that revision found no node,
+    /// and when.
+    pub made_room: Option<(Revision, Duration)>,
     pub timing: Timing,
 }
 
@@ -47,7 +50,8 @@ pub struct Timing {
     pub cordon: Duration,
     /// How long a pod serves at least, new or restored, before a fall of the need may drain it.
     pub settle: Duration,
-    /// How long a pod may take to become ready before another is made in its place.
+    /// How long a pod may take to become ready before another is made in its place; in as long again
+    /// it is deleted.
     pub start: Duration,
     /// How long a pod is silent before it is deleted.
     pub lost: Duration,

@@ -104,6 +104,9 @@ pub(crate) fn advance(world: &mut World<'_>) {
             {
                 delete(world, index, Reason::PodLost { silence });
             }
+            State::Stuck if never_comes_up(world, candidate) => {
+                delete(world, index, Reason::NeverReady);
+            }
             State::Available
             | State::Addressless
             | State::Starting
@@ -114,6 +117,16 @@ pub(crate) fn advance(world: &mut World<'_>) {
             | State::Failed => {}
         }
     }
+}
+
+/// Whether a pod that has a node and an address had twice the time to become ready and never answered:
+/// it would only take the place of one that may come up elsewhere.
+fn never_comes_up(world: &World<'_>, candidate: &Candidate<'_>) -> bool {
+    let pod = candidate.pod;
+    let age = world.now.saturating_sub(pod.created);
+    let has_place = pod.node.is_some() && pod.address_known && !pod.unschedulable;
+    let unused = candidate.is_empty() && candidate.sessions == 0;
+    has_place && unused && pod.last_seen.is_none() && age >= world.cluster.timing.start * 2
 }
 
 /// Begins the second phase of a drain, unless that was done.

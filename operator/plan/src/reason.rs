@@ -21,6 +21,8 @@ pub enum Reason {
     NeedFalls { serving: u32, wanted: u32 },
     /// The pod is of another revision.
     Outdated { revision: Revision },
+    /// It is of another revision, and one of the wanted revision finds no node: it gets its place.
+    MakesRoom { revision: Revision },
     /// Somebody asked for it.
     DrainRequested,
     /// It was cordoned for long enough.
@@ -43,6 +45,8 @@ pub enum Reason {
     PodDown,
     /// So many pods are silent at once that it may be the operator that is cut off.
     ManyPodsSilent { silent: u32, pods: u32 },
+    /// It had twice the time to become ready and never answered.
+    NeverReady,
     /// It was silent for so long that another took its place.
     PodLost { silence: Duration },
     /// It answers again.
@@ -96,6 +100,7 @@ impl Reason {
             Self::Surge { .. } => "Surge",
             Self::NeedFalls { .. } => "NeedFalls",
             Self::Outdated { .. } => "Outdated",
+            Self::MakesRoom { .. } => "MakesRoom",
             Self::DrainRequested => "DrainRequested",
             Self::CordonOver { .. } => "CordonOver",
             Self::Emptied => "Emptied",
@@ -107,6 +112,7 @@ impl Reason {
             Self::PodSilent { .. } => "PodSilent",
             Self::PodDown => "PodDown",
             Self::ManyPodsSilent { .. } => "ManyPodsSilent",
+            Self::NeverReady => "NeverReady",
             Self::PodLost { .. } => "PodLost",
             Self::PodAnswers => "PodAnswers",
             Self::Placed => "Placed",
@@ -146,6 +152,11 @@ impl fmt::Display for Reason {
                 write!(f, "{serving} pods serve, {wanted} are enough")
             }
             Self::Outdated { revision } => write!(f, "the pod is of revision {revision}"),
+            Self::MakesRoom { revision } => write!(
+                f,
+                "the pod is of revision {revision}, and one of the wanted revision that finds no node \
+                 may fit in its place"
+            ),
             Self::DrainRequested => f.write_str("a drain of the pod or its node was asked for"),
             Self::CordonOver { sessions } => {
                 write!(
@@ -168,6 +179,9 @@ impl fmt::Display for Reason {
             Self::ManyPodsSilent { silent, pods } => write!(
                 f,
                 "{silent} of {pods} pods do not answer: the operator may be cut off, sessions stay"
+            ),
+            Self::NeverReady => f.write_str(
+                "the pod never answered, and another may come up where this one does not",
             ),
             Self::PodLost { silence } => {
                 write!(

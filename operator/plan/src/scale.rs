@@ -153,6 +153,24 @@ fn waits_for_a_node(candidate: &Candidate<'_>) -> bool {
     is_coming && candidate.current && candidate.pod.unschedulable
 }
 
+/// Whether an outdated pod is to go for one that finds no node, in the hope that it fits in its place.
+/// One is given up at first, and another only after a pod of the wanted revision has come up since: a
+/// template that fits on no node, or on few, must not cost the pool.
+fn makes_room(world: &World<'_>, need: &Need, available: u32) -> bool {
+    if !world.pods.iter().any(waits_for_a_node) {
+        return false;
+    }
+    let serves = |pod: &&Candidate<'_>| pod.current && pod.state == State::Available;
+    let mut serving = world.pods.iter().filter(serves);
+    match &world.cluster.made_room {
+        Some((revision, at)) if *revision == world.cluster.revision => {
+            serving.any(|pod| pod.pod.ready_since.is_some_and(|since| since > *at))
+        }
+        // Nobody knows of one.
+        Some(_) | None => available >= need.rising || serving.next().is_some(),
+    }
+}
+
 /// Pods that are being replaced.
 fn is_replaced(candidate: &Candidate<'_>) -> bool {
     let drains = matches!(candidate.state, State::Cordoned | State::Draining);
@@ -167,19 +185,22 @@ pub(crate) fn replace(world: &mut World<'_>) {
     let available = world.count(|pod| pod.state == State::Available);
     let mut spare = available.saturating_sub(need.rising);
     let replaced = world.count(is_replaced);
-    if replaced == 0 && world.pods.iter().any(waits_for_a_node) {
-        // It gets the place of one that goes.
-        spare = spare.max(1);
-    }
+    // The first of those that serve goes for one that finds no node, where none could be spared.
+    let mut makes_room = spare == 0 && replaced == 0 && makes_room(world, &need, available);
+    spare += u32::from(makes_room);
     let free = surge(&need).saturating_sub(replaced);
     for index in emptiest(world, is_outdated).into_iter().take(free as usize) {
+        let mut reason = drain::outdated(&world.pods[index]);
         if world.pods[index].state == State::Available {
             if spare == 0 {
                 continue;
             }
             spare -= 1;
+            if std::mem::take(&mut makes_room) {
+                let revision = world.pods[index].pod.revision.clone();
+                reason = Reason::MakesRoom { revision };
+            }
         }
-        let reason = drain::outdated(&world.pods[index]);
         drain::cordon(world, index, DrainCause::Outdated, reason);
     }
 }
@@ -199,8 +220,11 @@ pub(crate) fn up(world: &mut World<'_>) {
         .pool
         .max
         .saturating_add(surge.min(outdated + replaced));
+    // Where one finds no node another finds none either; as many as are needed wait for one.
+    let waits = |pod: &Candidate<'_>| pod.state == State::Stuck && waits_for_a_node(pod);
+    let coming = need.serving.saturating_add(world.count(waits));
     let missing = wanted
-        .saturating_sub(need.serving)
+        .saturating_sub(coming)
         .min(most.saturating_sub(there));
     let waiting = waiting_for_pods(world).count() + world.short as usize;
     let reason = if need.serving >= need.rising {

@@ -59,6 +59,7 @@ fn the_pool_grows_before_it_is_full() {
                     Pod {
                         ready_since: None,
                         last_seen: None,
+                        created: NOW - s(301),
                         ..pod(1, 0.0)
                     },
                 ],
@@ -242,5 +243,63 @@ fn a_pod_that_never_came_up_is_replaced_when_the_template_changes() {
     assert_eq!(
         planned(observed(vec![broken], vec![])),
         ["delete c-0: Outdated", "create c-100: NeedRises"]
+    );
+}
+
+/// Protects a pool from nodes on which nothing starts: what never came up goes after twice its time, so
+/// that its place is free for another one. What waits for a node or for its address is no better
+/// elsewhere, and stays.
+#[test]
+fn a_pod_that_never_comes_up_gives_its_place_away() {
+    let stuck = |age| Pod {
+        ready_since: None,
+        last_seen: None,
+        created: NOW - s(age),
+        ..pod(1, 0.0)
+    };
+    let no_node = |age| Pod {
+        node: None,
+        unschedulable: true,
+        ..stuck(age)
+    };
+    let no_address = |age| Pod {
+        address_known: false,
+        ..stuck(age)
+    };
+    let borrowed = |age| Pod {
+        anonymous: 1,
+        ..stuck(age)
+    };
+    let (goes, another) = ("delete c-1: NeverReady", "create c-100: NeedRises");
+    for (title, pod, max, expected) in [
+        ("it starts", stuck(299), 3, vec![]),
+        ("another in its place", stuck(300), 3, vec![another]),
+        ("it is in nobody's way yet", stuck(599), 2, vec![]),
+        ("its place is another's", stuck(600), 2, vec![goes, another]),
+        ("without a node it waits", no_node(900), 3, vec![]),
+        ("without an address as well", no_address(900), 2, vec![]),
+        ("somebody had it", borrowed(900), 2, vec![]),
+    ] {
+        let observed = with_pool(vec![used(0, 0.4), pod], 2, max, 0);
+        assert_eq!(planned(observed), expected, "{title}");
+    }
+}
+
+/// Protects the API server and the cluster's autoscaler from pods that nobody has room for: as many wait
+/// as are needed, however long it takes.
+#[test]
+fn no_more_pods_wait_for_a_node_than_are_needed() {
+    let waits = |ordinal| Pod {
+        ready_since: None,
+        last_seen: None,
+        node: None,
+        unschedulable: true,
+        ..pod(ordinal, 0.0)
+    };
+    let pods = vec![used(0, 0.4), waits(1)];
+    assert_eq!(planned(with_pool(pods.clone(), 2, 9, 0)), NOTHING);
+    assert_eq!(
+        planned(with_pool(pods, 3, 9, 0)),
+        ["create c-100: NeedRises"]
     );
 }

@@ -47,6 +47,8 @@ const WAITING: usize = 512;
 /// How long the API server may take for one thing: one that has lost power answers nothing, and what was
 /// asked there is asked again.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long all requests may take that a look at the Secrets is.
+const KEEP: Duration = Duration::from_secs(30);
 /// The longest wait after a failure.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -95,6 +97,8 @@ pub async fn run(shared: Shared, namespace: String, name: String) {
         name,
     };
     actor.run().await;
+    let metrics = &actor.shared.metrics;
+    metrics.forget(&actor.namespace, &actor.name);
 }
 
 /// How often something was tried, and when it may be again.
@@ -214,11 +218,14 @@ impl Actor {
                     let kept = keep(&client, &cluster, &gateway, now).await;
                     let kept = kept.map_err(|error| error.to_string())?;
                     let budget = apply_disruption_budget(&client, &cluster).await;
-                    budget.map_err(|error| error.to_string())?;
+                    budget.map_err(|error| format!("PodDisruptionBudget: {error}"))?;
                     Ok(kept)
                 };
-                let late = |_| Err(Error::Late.to_string());
-                timeout(PATIENCE, work).await.unwrap_or_else(late)
+                let late = |_| {
+                    let seconds = KEEP.as_secs();
+                    Err(format!("no answer about the Secrets within {seconds} s"))
+                };
+                timeout(KEEP, work).await.unwrap_or_else(late)
             }));
         }
         let waits = |task: &JoinHandle<_>| self.kept.is_some() && !task.is_finished();
@@ -256,9 +263,16 @@ impl Actor {
         let before = self.kept.as_ref().map_or("", |kept| &kept.authorities);
         let authorities = [kept.authorities.as_str(), before].concat();
         let access = Access::new(&self.name, &kept.token_key, &authorities);
+        let access = access.and_then(|access| {
+            access.is_good_for(&kept.token_keys)?;
+            Ok(access)
+        });
         let access = access.map_err(|error| error.to_string())?;
         if self.kept.is_some() {
             self.book.renew_access();
+        } else {
+            // From now on pods can be heard.
+            self.book.since = self.shared.clock.now();
         }
         self.performer = Some(Performer {
             client: self.shared.client.clone(),
@@ -305,6 +319,7 @@ impl Actor {
         }
         let refused = self.refusals.clone();
         let (heard, refusing) = (self.hearing.all(), self.hearing.refusing());
+        let alive = self.hearing.alive_alone();
         let default_image = self.shared.default_image.clone();
         let secrets = self.kept.as_ref().map(Kept::digest).unwrap_or_default();
         let look = Look {
@@ -319,6 +334,7 @@ impl Actor {
             refusing: &refusing,
             node_ports: &node_ports,
             refused: &refused,
+            alive: &alive,
             timing: self.shared.timing,
             now: self.shared.clock.now(),
         };
@@ -341,7 +357,8 @@ impl Actor {
         self.doubt.note(&actions);
         self.book.note(&actions, &observed);
         let mut jobs = due(&look, &observed, &mut self.book, &actions);
-        let measured = look.now.saturating_sub(self.measured).as_secs() >= UTILIZATION_SECONDS;
+        let age = look.now.saturating_sub(self.measured);
+        let measured = age.as_secs() >= UTILIZATION_SECONDS && !is_early;
         let trouble = self.trouble.as_deref();
         let status = status(&look, &observed, &self.book, trouble, measured);
         if measured {
@@ -590,7 +607,7 @@ impl Actor {
             ) if code != UNAUTHORIZED => {
                 // It drains or knows a later generation: another one is placed.
                 tracing::info!(session, code, "a pod did not take the session: {message}");
-                self.book.unseat(&session.as_str().into(), *decision);
+                self.book.unseat(&session.as_str().into(), *decision, now);
             }
             (_, Ok(())) => {}
             (_, Err(error)) => {

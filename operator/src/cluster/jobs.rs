@@ -228,6 +228,8 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
                 jobs.extend(lend(look, session, seat, home, &there));
             }
             jobs.extend(match (seat.untold, home) {
+                // It said no a moment ago.
+                (true, Some(_)) if seat.refused_until.is_some() => None,
                 (true, Some(pod)) => tell(look, session, seat, pod),
                 (true, None) | (false, _) => settle(look, session, seat, home.copied()),
             });

@@ -18,9 +18,14 @@ use mafalda_plan::SessionPhase;
 use mafalda_token::Role;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// What a pod that the plan deletes may still take, in seconds: its sessions have left.
 const DELETE_GRACE: u32 = 30;
+
+/// How long a job may take.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,9 @@ pub enum Error {
     /// The home pod of an Active session has no address yet.
     #[error("the home pod has no address")]
     NoAddress,
+    /// Nobody answered in time.
+    #[error("no answer in time")]
+    Silent,
 }
 
 /// Does the jobs of one cluster.
@@ -58,11 +66,17 @@ pub struct Performer {
 }
 
 impl Performer {
-    /// Does one job.
+    /// Does one job, or gives it up: who is asked may have lost its power, and the next try finds another
+    /// connection.
     ///
     /// # Errors
     /// Why it was not done. It is due again then.
     pub async fn perform(&self, cluster: &MafaldaCluster, job: &Job) -> Result<(), Error> {
+        let done = timeout(ANSWER, self.carry_out(cluster, job)).await;
+        done.unwrap_or(Err(Error::Silent))
+    }
+
+    async fn carry_out(&self, cluster: &MafaldaCluster, job: &Job) -> Result<(), Error> {
         let namespace = cluster.namespace().unwrap_or_default();
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
         match job {

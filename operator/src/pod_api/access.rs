@@ -1,7 +1,7 @@
 //! How the operator proves who it is to a cluster's pods, and they to it.
 
 use crate::names::SERVER_NAME;
-use mafalda_token::{Claims, KeyError, Limits, Role, expiry, sign};
+use mafalda_token::{Claims, KeyError, Limits, Role, Verifier, expiry, sign};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -23,6 +23,11 @@ pub enum Error {
     /// The certificates of the cluster's authority are none.
     #[error("certificate authority: {0}")]
     Authority(String),
+    /// The key of the cluster's Secret is none of those that pods know.
+    #[error(
+        "token key: private.pem belongs to no key of public.pem, and media pods would let nobody in"
+    )]
+    OtherKey,
 }
 
 /// What a client of a cluster's pods needs.
@@ -62,6 +67,17 @@ impl Access {
         };
         access.bearer()?;
         Ok(access)
+    }
+
+    /// Sees that pods that know these public keys (SPKI in PEM) let its bearer in.
+    ///
+    /// # Errors
+    /// When they are none, or would not.
+    pub fn is_good_for(&self, public_keys: &str) -> Result<(), Error> {
+        let verifier = Verifier::new(public_keys.as_bytes(), &self.cluster)?;
+        let token = self.sign(Role::Operator, "*", TOKEN_LIFE)?;
+        let verified = verifier.verify(Some(&token));
+        verified.map(drop).map_err(|_| Error::OtherKey)
     }
 
     /// The value of the header `authorization`.
@@ -125,4 +141,27 @@ impl Access {
 /// The name that every pod's certificate has.
 pub fn server_name() -> ServerName<'static> {
     ServerName::try_from(SERVER_NAME).expect("it is a DNS name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::certificates;
+    use mafalda_token::generate_keys;
+
+    /// Protects who brings keys of their own from pods that let nobody in, the operator least of all.
+    #[test]
+    fn a_key_that_pods_do_not_know_is_told_at_once() {
+        let now = Duration::from_secs(1_800_000_000);
+        let authority = certificates::authority("talk", now).unwrap().certificate;
+        let (keys, others) = (generate_keys().unwrap(), generate_keys().unwrap());
+        let access = Access::new("talk", &keys.private, &authority).unwrap();
+        let both = [others.public.as_str(), &keys.public].concat();
+        for (public, is_good) in [(&keys.public, true), (&both, true), (&others.public, false)] {
+            assert_eq!(access.is_good_for(public).is_ok(), is_good);
+        }
+        let wrong = access.is_good_for(&others.public).unwrap_err();
+        assert!(wrong.to_string().contains("public.pem"), "{wrong}");
+        assert!(access.is_good_for("no key").is_err());
+    }
 }

@@ -121,6 +121,11 @@ impl Report {
         self.workers.iter().any(|worker| worker.state != "starting")
     }
 
+    /// Whether it takes nothing new and the operator did not ask for it: its process was told to end.
+    pub fn stops(&self) -> bool {
+        self.draining && self.drain.phase == Phase::Active
+    }
+
     /// Applications that have workers of it without a session.
     pub fn anonymous(&self) -> u32 {
         let all = self

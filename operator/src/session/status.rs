@@ -110,6 +110,8 @@ mod tests {
             met: Duration::ZERO,
             settled_at: Duration::ZERO,
             token_since: Duration::ZERO,
+            refusals: 0,
+            refused_until: None,
         }
     }
 

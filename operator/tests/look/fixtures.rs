@@ -30,6 +30,8 @@ pub struct Scene {
     pub refused: Refusals,
     pub node_ports: Vec<u16>,
     pub services: HashMap<String, Arc<Service>>,
+    /// When pods that have said nothing gave a sign of life.
+    pub alive: HashMap<String, Duration>,
     pub secrets: &'static str,
     pub book: Book,
     pub now: Duration,
@@ -62,6 +64,7 @@ impl Scene {
             refused: Refusals::default(),
             node_ports: Vec::new(),
             services: HashMap::new(),
+            alive: HashMap::new(),
             secrets: "",
             book: Book::new(ago(1)),
             now: NOW,
@@ -127,6 +130,7 @@ impl Scene {
         let heard = Heard {
             last_seen: ago(seconds),
             ready_since: Some(ago(seconds)),
+            stops_since: report.stops().then(|| ago(seconds)),
             report: Arc::new(report),
         };
         self.heard.insert(pod.to_owned(), heard);
@@ -178,6 +182,7 @@ impl Scene {
             refusing: &self.refusing,
             node_ports: &self.node_ports,
             refused: &self.refused,
+            alive: &self.alive,
             timing: Timing::default(),
             now: self.now,
         };
@@ -186,6 +191,11 @@ impl Scene {
 
     pub fn observe(&mut self) -> Observed {
         self.with_look(|look, book| look.observe(book))
+    }
+
+    /// Whether nothing is to be decided yet.
+    pub fn is_early(&mut self) -> bool {
+        self.with_look(|look, book| look.is_early(book))
     }
 
     /// A whole turn: what was decided, and what is to be done.

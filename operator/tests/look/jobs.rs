@@ -304,7 +304,7 @@ fn a_session_that_was_refused_is_placed_anew() {
     let mut scene = warm();
     scene.session("stage", "u", json!({}));
     let decision = tell(&mut scene);
-    scene.book.unseat(&"stage".into(), decision);
+    scene.book.unseat(&"stage".into(), decision, NOW);
     let (actions, _) = scene.turn();
     assert!(
         format!("{actions:?}").contains("Generation(2)"),

@@ -84,6 +84,7 @@ fn cluster(waiting: u32) -> Observed {
             revision: "r1".into(),
             drain_deadline: Duration::from_secs(3600),
             next_ordinal: u64::from(PODS),
+            made_room: None,
             timing: Timing::default(),
         },
         pods,

@@ -70,6 +70,7 @@ impl World {
             revision: "r1".into(),
             drain_deadline: Duration::from_secs(2 * 3600),
             next_ordinal: 0,
+            made_room: None,
             timing: Timing::default(),
         };
         let mut world = Self {

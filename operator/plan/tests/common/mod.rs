@@ -26,6 +26,7 @@ pub fn cluster() -> Cluster {
         revision: "new".into(),
         drain_deadline: s(3600),
         next_ordinal: 100,
+        made_room: None,
         timing: Timing::default(),
     }
 }

@@ -140,7 +140,11 @@ fn pool_is_bounded(before: &Observed, after: &Observed, actions: &[Action]) {
         assert!(present <= most, "{present} of {most}: {:?}", notes(actions));
     }
     let serving = in_state(after, &[Available, Starting, Addressless, Suspect]);
-    let enough = serving >= pool.min || present >= pool.max;
+    // Where one finds no node, another would not.
+    let is_current = |pod: &&Pod| pod.revision == after.cluster.revision;
+    let waits = |pod: &&Pod| pod.unschedulable && state(after, pod) == Stuck;
+    let waiting = after.pods.iter().filter(is_current).filter(waits).count();
+    let enough = serving + waiting as u32 >= pool.min || present >= pool.max;
     assert!(enough, "{serving} serve, {} have to", pool.min);
     let falls = |action: &Action| matches!(action.reason, Reason::NeedFalls { .. });
     let both = created && actions.iter().any(falls);
