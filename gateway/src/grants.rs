@@ -289,6 +289,7 @@ fn cluster(watermark: f64) -> Cluster {
         revision: Revision::from(""),
         drain_deadline: Duration::MAX,
         next_ordinal: 0,
+        made_room: None,
         timing: Timing::default(),
     }
 }

@@ -445,7 +445,7 @@ mod tests {
             borrower
         };
         let attach = |borrower: &Borrower| {
-            let note = serde_json::to_vec(&Note::Attach(7)).unwrap();
+            let note = serde_json::to_vec(&Note::Attach(7 << 32)).unwrap();
             borrower.on_note(&note).is_ok()
         };
         let (first, second) = (borrower(1), borrower(2));
