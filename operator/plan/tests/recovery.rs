@@ -183,6 +183,7 @@ fn what_never_answered_is_not_down() {
     starts.pods[1].last_seen = None;
     starts.pods[1].ready_since = None;
     starts.pods[1].down = true;
+    starts.pods[1].created = NOW - s(20);
     assert_eq!(planned(starts), NOTHING);
 }
 
