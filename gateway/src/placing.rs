@@ -65,6 +65,8 @@ pub async fn put(
                 generation: generation.0,
                 max_pods: number("maxPods"),
                 expected_participants: number("expectedParticipants"),
+                max_connections: number("maxConnections").map(|most| most as usize),
+                max_participants: number("maxParticipants"),
                 last_reason: Some(Reason::Placed.name().to_owned()),
                 ..Session::default()
             };
@@ -165,6 +167,8 @@ pub async fn place_anew(
                     last_reason: Some(reason.name().to_owned()),
                     max_pods: said.max_pods,
                     expected_participants: said.expected_participants,
+                    max_connections: said.max_connections,
+                    max_participants: said.max_participants,
                     name: name.to_owned(),
                     ..Session::default()
                 };

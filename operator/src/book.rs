@@ -93,6 +93,8 @@ pub struct Note {
     pub deleted: Option<Duration>,
     /// The media port of its first worker, as soon as it has one.
     pub rtc_port: Option<u16>,
+    /// Whether ports were looked for, and none were free.
+    pub portless: bool,
 }
 
 impl Book {
@@ -126,6 +128,7 @@ impl Book {
                 seen: true,
                 deleted: None,
                 rtc_port: None,
+                portless: false,
             });
         note.seen = true;
     }
@@ -211,6 +214,7 @@ impl Book {
                 seen: false,
                 deleted: None,
                 rtc_port: None,
+                portless: false,
             };
             let note = self.pods.entry(pod.name.clone()).or_insert(fresh);
             note.drain = pod.drain;

@@ -355,7 +355,7 @@ impl Look<'_> {
     /// A pod that was decided on and that the API server does not have yet.
     fn starting(&self, name: &plan::PodName, note: &Note) -> plan::Pod {
         // Without ports it cannot be made, however long: as if no node had room for it.
-        let has_ports = note.rtc_port.is_some();
+        let has_ports = !note.portless;
         plan::Pod {
             name: name.clone(),
             node: None,

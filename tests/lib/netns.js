@@ -107,10 +107,13 @@ export function route(owner, left, right) {
     ]);
   forward(1);
   const lose = (/** @type {number} */ one) => {
-    const rules = `table ip loss { chain crossing {
-      type filter hook forward priority 0;
-      meta l4proto udp numgen random mod ${one} == 0 drop
-    } }`;
+    const rules = `table ip loss {
+      chain crossing {
+        type filter hook forward priority 0;
+        meta l4proto udp numgen random mod ${one} == 0 drop
+      }
+    }
+    `;
     execFileSync('nsenter', [`--net=/var/run/netns/${router}`, 'nft', '-f', '-'], { input: rules });
   };
   return {

@@ -6,6 +6,7 @@ use mafalda_link::client::{ConnectError, Target, url_from_env};
 use mafalda_link::{MEDIASOUP_NPM, Packet, SinkExt, Start};
 use mafalda_media_pod::Peer;
 use std::time::Instant;
+use url::Url;
 
 /// Opens a connection as an application would, to each pod if it names several; prints how that went and
 /// closes it.
@@ -36,10 +37,8 @@ async fn check(version: String) -> Result<bool, ConnectError> {
     {
         Some(pods) => check_pods(&pods, &version).await,
         None => {
-            println!(
-                "{}",
-                ask(&Target::from_env(version)?, "gives a worker").await?
-            );
+            let target = Target::from_env(version)?;
+            println!("{}", ask(&target, &target.url, "gives a worker").await?);
             Ok(true)
         }
     }
@@ -51,8 +50,9 @@ async fn check_pods(pods: &[Peer], version: &str) -> Result<bool, ConnectError> 
     let mut well = true;
     for pod in pods {
         let mut target = Target::from_env_of(&pod.url, version.to_owned())?;
+        let pod = target.url.clone();
         target.url.set_path("/v1/members");
-        match ask(&target, "lends workers").await {
+        match ask(&target, &pod, "lends workers").await {
             Ok(answer) => println!("{answer}"),
             Err(error) => {
                 eprintln!("mafalda-worker: {error}");
@@ -63,8 +63,8 @@ async fn check_pods(pods: &[Peer], version: &str) -> Result<bool, ConnectError> 
     Ok(well)
 }
 
-/// Connects, and says how that went.
-async fn ask(target: &Target, does: &str) -> Result<String, ConnectError> {
+/// Connects, and says how that went and what it `does`, by the URL that people know it by.
+async fn ask(target: &Target, known_as: &Url, does: &str) -> Result<String, ConnectError> {
     let begin = Instant::now();
     let start = Start {
         pid: std::process::id(),
@@ -75,7 +75,7 @@ async fn ask(target: &Target, does: &str) -> Result<String, ConnectError> {
     let (mut socket, welcome, _) = target.connect(start).await?;
     let answer = format!(
         "ok: {} {does} of mediasoup {} in {} ms (grace {} s, window {} bytes)",
-        target.url,
+        known_as,
         target.mediasoup,
         begin.elapsed().as_millis(),
         welcome.grace_seconds,

@@ -44,9 +44,6 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const ECHO: Duration = Duration::from_secs(1);
 /// Jobs that wait for their turn at most; others stay due.
 const WAITING: usize = 512;
-/// How long the API server may take for one thing: one that has lost power answers nothing, and what was
-/// asked there is asked again.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// How long all requests may take that a look at the Secrets is.
 const KEEP: Duration = Duration::from_secs(30);
 /// The longest wait after a failure.
@@ -518,17 +515,14 @@ impl Actor {
         };
         self.jobs.spawn(async move {
             let _turn = turns.acquire().await;
-            let work = async {
-                match (&performer, &job) {
-                    (Some(performer), _) => performer.perform(&cluster, &job).await,
-                    (None, Job::Status(status)) => {
-                        let written = write_cluster_status(&client, &cluster, status);
-                        written.await.map_err(Error::from)
-                    }
-                    (None, _) => Err(Error::NoKeys),
+            let result = match (&performer, &job) {
+                (Some(performer), _) => performer.perform(&cluster, &job).await,
+                (None, Job::Status(status)) => {
+                    let written = write_cluster_status(&client, &cluster, status);
+                    written.await.map_err(Error::from)
                 }
+                (None, _) => Err(Error::NoKeys),
             };
-            let result = timeout(PATIENCE, work).await.unwrap_or(Err(Error::Late));
             (job, result)
         });
     }

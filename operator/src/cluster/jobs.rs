@@ -261,6 +261,7 @@ fn create_pods(look: &Look<'_>, book: &mut Book, jobs: &mut Vec<Job>) {
             let (kind, range) = (exposure.type_, exposure.port_range);
             note.rtc_port = ports::first_port(kind, range, workers, &taken, look.node_ports);
             taken.extend(note.rtc_port.map(|port| ports::block(port, workers)));
+            note.portless = note.rtc_port.is_none();
             // It may have waited for ports.
             note.created = look.now;
         }

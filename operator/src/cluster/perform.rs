@@ -39,9 +39,6 @@ pub enum Error {
     /// There is no key to sign with.
     #[error("{0}")]
     Access(#[from] AccessError),
-    /// The API server did not answer in time.
-    #[error("the API server does not answer")]
-    Late,
     /// The cluster's Secrets could not be read yet.
     #[error("there are no keys and certificates yet")]
     NoKeys,

@@ -144,11 +144,6 @@ impl Scene {
         self.services.insert(pod.to_owned(), Arc::new(service));
     }
 
-    /// Whether nothing is to be decided yet.
-    pub fn is_early(&mut self) -> bool {
-        self.with_look(|look, book| look.is_early(book))
-    }
-
     /// A Session; `status` is its status.
     pub fn session(&mut self, name: &str, uid: &str, status: Value) {
         let session = json!({
