@@ -18,6 +18,7 @@ use access::allow;
 use mafalda_link::{Refusal, RefusalBody};
 use serde::Serialize;
 use std::convert::Infallible;
+use std::future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -81,11 +82,14 @@ fn read() -> BoxedFilter<()> {
     warp::get().or(warp::head()).unify().boxed()
 }
 
-/// Refuses methods that a path has not (RFC 9110, section 15.5.6).
+/// Refuses paths that are not there, and methods that a path has not (RFC 9110, section 15.5.6).
 fn other_method(pod: Pod) -> BoxedFilter<(Response,)> {
     warp::method()
         .and(warp::path::full())
         .and_then(move |method: Method, path: FullPath| {
+            if !methods::is_there(path.as_str()) {
+                return future::ready(Ok(refuse(&pod, no_such_path())));
+            }
             let refused = methods::other(&method, path.as_str()).map(|allowed| {
                 let message = format!("this path knows {allowed}, not {method}");
                 let mut response = refuse(&pod, refusal("methodNotAllowed", message));
@@ -93,7 +97,7 @@ fn other_method(pod: Pod) -> BoxedFilter<(Response,)> {
                 response.headers_mut().insert(header::ALLOW, allowed);
                 response
             });
-            async move { refused.ok_or_else(warp::reject::not_found) }
+            future::ready(refused.ok_or_else(warp::reject::not_found))
         })
         .boxed()
 }
@@ -117,7 +121,7 @@ pub fn refuse(pod: &Pod, error: RefusalBody) -> Response {
     let status = match error.code.as_str() {
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "forbidden" => StatusCode::FORBIDDEN,
-        "unknownConnection" | "unknownSession" => StatusCode::NOT_FOUND,
+        "notFound" | "unknownConnection" | "unknownSession" => StatusCode::NOT_FOUND,
         "methodNotAllowed" => StatusCode::METHOD_NOT_ALLOWED,
         "timeout" => StatusCode::REQUEST_TIMEOUT,
         "tooLarge" => StatusCode::PAYLOAD_TOO_LARGE,
@@ -171,20 +175,18 @@ async fn topology_reply(headers: HeaderMap, pod: Pod) -> Response {
     }
 }
 
+fn no_such_path() -> RefusalBody {
+    let message = "there is no such path; /openapi.json lists them";
+    refusal("notFound", message)
+}
+
 async fn not_found(rejection: Rejection) -> Result<Response, Infallible> {
-    let error = match rejection.is_not_found() {
-        true => refusal(
-            "notFound",
-            "there is no such path; /openapi.json lists them",
-        ),
-        false => refusal(
-            "badRequest",
-            "this path wants a WebSocket upgrade (RFC 6455, version 13)",
-        ),
-    };
-    let status = match rejection.is_not_found() {
-        true => StatusCode::NOT_FOUND,
-        false => StatusCode::BAD_REQUEST,
+    let (status, error) = match rejection.is_not_found() {
+        true => (StatusCode::NOT_FOUND, no_such_path()),
+        false => {
+            let message = "this path wants a WebSocket upgrade (RFC 6455, version 13)";
+            (StatusCode::BAD_REQUEST, refusal("badRequest", message))
+        }
     };
     Ok(json(status, &Refusal { error }))
 }

@@ -104,8 +104,10 @@ fn inherited(number: i32) -> io::Result<UnixStream> {
     )))
 }
 
+/// A second descriptor of an output: what this process has to say at its end goes to the first.
 fn output(number: i32) -> io::Result<Output> {
-    let fd = owned(number);
+    // SAFETY: it is open, or the system refuses to make another of it; and it is not closed here.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
     if is_socket(&fd) {
         return socket(fd).map(Output::Socket);
     }

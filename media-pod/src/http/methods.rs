@@ -24,6 +24,11 @@ fn methods(path: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether there is such a path.
+pub fn is_there(path: &str) -> bool {
+    methods(path).is_some()
+}
+
 /// The methods of a path that is there and has another method than this.
 pub fn other(method: &Method, path: &str) -> Option<&'static str> {
     let methods = methods(path)?;

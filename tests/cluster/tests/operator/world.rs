@@ -226,6 +226,7 @@ impl World {
             revision: "".into(),
             drain_deadline: Duration::ZERO,
             next_ordinal: 0,
+            made_room: None,
             timing: mafalda_plan::Timing::default(),
         };
         let load = participants.map(mafalda_plan::Load::expected).sum();

@@ -107,6 +107,8 @@ impl Bare {
             met: self.now,
             settled_at: self.now,
             token_since: self.now,
+            refusals: 0,
+            refused_until: None,
         }
     }
 }
