@@ -105,19 +105,35 @@ for (const [rtx, heals] of /** @type {const} */ ([
       send();
       return condition();
     };
-    await until('media flows', sending(() => received.size > 20), every);
+    await until(
+      'media flows',
+      sending(() => received.size > 20),
+      every,
+    );
     const first = frame;
     network.lose(LOSS);
-    await until('so many are sent', sending(() => frame >= first + FRAMES), every);
+    await until(
+      'so many are sent',
+      sending(() => frame >= first + FRAMES),
+      every,
+    );
     const missing = () => {
       const numbers = Array.from({ length: FRAMES }, (_, i) => first + i);
       return numbers.filter((number) => !received.has(number));
     };
     if (heals) {
       // More are sent: a loss shows by what comes after.
-      await until('all have come', sending(() => missing().length === 0), every);
+      await until(
+        'all have come',
+        sending(() => missing().length === 0),
+        every,
+      );
     } else {
-      await until('the last have come', sending(() => received.has(frame - 10)), every);
+      await until(
+        'the last have come',
+        sending(() => received.has(frame - 10)),
+        every,
+      );
       t.diagnostic(`${missing().length} of ${FRAMES} are missing`);
       assert.ok(missing().length > FRAMES / LOSS / 3, 'the network loses');
     }
