@@ -130,7 +130,8 @@ test('a session grows to a second node when its home is full, and back when that
   await until('media comes from the second node', () => stage.hears(other));
   const grown = await until('the gateway knows', async () => {
     const session = await sessionAt(gateway, 'stage');
-    return session.pods.length === 2 && session;
+    assert.equal(session.pods.length, 2);
+    return session;
   });
   assert.deepEqual(
     [grown.generation, grown.pod, grown.pods, grown.lastReason],
@@ -169,7 +170,8 @@ test('a node that drains lends no more, and what is there may finish', async (t)
   await drain(gateway, other, 'PUT');
   const session = await until('it is returned', async () => {
     const session = await sessionAt(gateway, 'stage');
-    return session.pods.length === 1 && session;
+    assert.equal(session.pods.length, 1);
+    return session;
   });
   assert.deepEqual([session.pods, session.lastReason], [[nameOf(home)], 'LenderDrains']);
   assert.ok((await carried(other)) > 0);
