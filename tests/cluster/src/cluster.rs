@@ -137,16 +137,28 @@ impl Cluster {
                 error,
             })?;
         }
-        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a thread has no runtime yet, and this process has file descriptors");
-        runtime.block_on(async {
-            let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-            Ok(test(Client::try_from(config)?).await)
-        })
+        runtime.block_on(async { Ok(test(Client::try_from(self.config().await?)?).await) })
+    }
+
+    async fn config(&self) -> Result<Config, Error> {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
+        let options = KubeConfigOptions::default();
+        Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
+    }
+
+    /// A client that is told each refusal at once: others ask again for minutes after a 429, which an
+    /// eviction that a PodDisruptionBudget forbids has too.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn impatient(&self) -> Result<Client, Error> {
+        let mut config = self.config().await?;
+        config.default_retry = false;
+        Ok(Client::try_from(config)?)
     }
 }
 

@@ -29,7 +29,9 @@ fn keeps(pod: &Pod) -> (Option<&str>, Option<&str>) {
 
 /// Evicts a pod, as `kubectl drain` does: the status and the words of a refusal.
 async fn evict(world: &World, pod: &str) -> Result<(), (u16, String)> {
-    match world.pods.evict(pod, &EvictParams::default()).await {
+    let client = world.cluster.impatient().await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, &world.namespace);
+    match pods.evict(pod, &EvictParams::default()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err((status.code, status.message.clone())),
         Err(error) => panic!("{error}"),
