@@ -4,7 +4,7 @@ use crate::sessions::running;
 use crate::world::{World, until, with_operator};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams};
 use mafalda_operator::crd::Phase;
 use mafalda_operator::names::{OCCUPIED, SAFE_TO_EVICT};
 use serde_json::{Value, json};
