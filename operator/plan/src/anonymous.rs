@@ -71,6 +71,7 @@ pub fn rank_pods(
         node_labels: &labels,
         mediasoup: wish.mediasoup.as_ref(),
         spoken: None,
+        lost: false,
     };
     let pods: Vec<Pod> = seen.iter().map(pod).collect();
     let (mut roomy, mut full, mut nearest) = (Vec::new(), Vec::new(), None);

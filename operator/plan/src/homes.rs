@@ -2,7 +2,7 @@
 
 use crate::action::Step;
 use crate::names::Generation;
-use crate::place::choose;
+use crate::place::{Request, choose};
 use crate::pod::{Hosted, Pod, State};
 use crate::reason::Reason;
 use crate::session::{Session, SessionPhase};
@@ -59,14 +59,14 @@ pub(crate) fn adopt(world: &mut World<'_>) {
 
 /// Gives sessions whose pod is not well any more a next generation elsewhere. Whether there were any.
 pub(crate) fn recover(world: &mut World<'_>) -> bool {
-    // Pods that lent to those are free for others, and for them.
+    // Pods that had those, or lent to them, are free for others, and for them.
     for index in 0..world.seats.len() {
-        let has_lenders = !world.seats[index].session.lenders.is_empty();
-        if has_lenders && matches!(leaves(world, index), Some((_, true))) {
-            world.forget_lenders(index);
+        if lost(world, index).is_some() {
+            world.unseat(index);
         }
     }
     let mut moved = false;
+    let mut stay = Vec::new();
     for index in 0..world.seats.len() {
         let Some((reason, must)) = leaves(world, index) else {
             continue;
@@ -75,7 +75,11 @@ pub(crate) fn recover(world: &mut World<'_>) -> bool {
         let (session, generation) = (seat.session, seat.generation.next());
         let Some(home) = &session.home else { continue };
         // The pod that has to be left is in no state to be chosen, but for the one that lost it.
-        match choose(&world.home_of(session), &world.pods) {
+        let request = Request {
+            lost: must,
+            ..world.home_of(session)
+        };
+        match choose(&request, &world.pods) {
             Ok(pod) => {
                 world.seat(index, pod, generation);
                 let step = Step::MoveSession {
@@ -87,9 +91,15 @@ pub(crate) fn recover(world: &mut World<'_>) -> bool {
                 world.act(step, reason);
                 moved = true;
             }
-            Err(nowhere) if must => world.seats[index].waiting = Some(nowhere),
+            Err(nowhere) if must => {
+                world.seats[index].waiting = Some(nowhere);
+                stay.push(index);
+            }
             Err(_) => {}
         }
+    }
+    for index in stay {
+        world.seat_again(index);
     }
     moved
 }
@@ -184,7 +194,11 @@ pub(crate) fn hold(world: &mut World<'_>) {
     for index in 0..world.seats.len() {
         if world.seats[index].waiting.is_some() {
             // What was decided since may have made another reason the nearest.
-            let request = world.home_of(world.seats[index].session);
+            let session = world.seats[index].session;
+            let request = Request {
+                lost: session.home.is_some(),
+                ..world.home_of(session)
+            };
             world.seats[index].waiting = choose(&request, &world.pods).err();
         }
         let seat = &world.seats[index];

@@ -27,6 +27,9 @@ pub struct Request<'a> {
     pub mediasoup: Option<&'a MediasoupVersion>,
     /// Preferred: who asks has spoken this release, and is placed anew.
     pub spoken: Option<&'a MediasoupVersion>,
+    /// It had a home and lost it. When no pod has room below the watermark it takes what is above, up to
+    /// the whole of the workers' cores: no media at all is worse than busy workers.
+    pub lost: bool,
 }
 
 impl<'a> Request<'a> {
@@ -38,6 +41,7 @@ impl<'a> Request<'a> {
             node_labels: &hints.node_labels,
             mediasoup: None,
             spoken: hints.mediasoup.as_ref(),
+            lost: false,
         }
     }
 
@@ -58,6 +62,8 @@ pub struct Candidate<'a> {
     pub ramping: Load,
     /// What it may carry: workers × watermark.
     pub capacity: Load,
+    /// What it can carry: all of its workers' cores.
+    pub cores: Load,
     /// Sessions that have it as home.
     pub sessions: usize,
     /// Those of them that are large.
@@ -79,6 +85,7 @@ impl<'a> Candidate<'a> {
             load: pod.measured(),
             ramping: Load::ZERO,
             capacity: cluster.capacity(pod.workers()),
+            cores: Load::new(f64::from(pod.workers())),
             sessions: 0,
             large: 0,
             lends: 0,
@@ -144,6 +151,12 @@ impl<'a> Candidate<'a> {
         refuse(!self.has_room(request.load), NoPod::Full)
     }
 
+    /// Whether it takes at least who lost a home, above the watermark. A session that is larger than a pod
+    /// spreads from there.
+    fn rescues(&self, request: &Request<'_>) -> bool {
+        request.lost && self.load + request.load.min(self.capacity) <= self.cores
+    }
+
     /// How many of these labels its node has not.
     fn lacks(&self, labels: &BTreeMap<String, String>) -> usize {
         let has =
@@ -155,6 +168,20 @@ impl<'a> Candidate<'a> {
     /// that was spoken, then the region, then as many of the labels as possible, then the current
     /// revision, then large sessions apart, then the fullest, so that others stay empty.
     pub(crate) fn rank(&self, other: &Self, request: &Request<'_>) -> Ordering {
+        self.rank_wishes(other, request)
+            .then_with(|| other.load.cmp(&self.load))
+            .then_with(|| self.pod.name.cmp(&other.pod.name))
+    }
+
+    /// The same above the watermark: the one with most left.
+    fn rank_rescue(&self, other: &Self, request: &Request<'_>) -> Ordering {
+        let left = |c: &Self| c.cores - c.load;
+        self.rank_wishes(other, request)
+            .then_with(|| left(other).cmp(&left(self)))
+            .then_with(|| self.pod.name.cmp(&other.pod.name))
+    }
+
+    fn rank_wishes(&self, other: &Self, request: &Request<'_>) -> Ordering {
         let foreign =
             |c: &Self| request.spoken.is_some() && c.pod.mediasoup.as_ref() != request.spoken;
         let far = |c: &Self| request.region.is_some() && c.pod.region.as_ref() != request.region;
@@ -163,10 +190,7 @@ impl<'a> Candidate<'a> {
             let (foreign, far, lacks) = (foreign(c), far(c), c.lacks(request.node_labels));
             (foreign, far, lacks, !c.current, crowd(c))
         };
-        order(self)
-            .cmp(&order(other))
-            .then_with(|| other.load.cmp(&self.load))
-            .then_with(|| self.pod.name.cmp(&other.pod.name))
+        order(self).cmp(&order(other))
     }
 }
 
@@ -242,11 +266,19 @@ pub(crate) fn choose(
     let mut nearest = None;
     let mut another_helps = false;
     let mut best: Option<usize> = None;
+    let mut rescue: Option<usize> = None;
     for (index, candidate) in candidates.iter().enumerate() {
         match candidate.check(request) {
             Err(refusal) => {
                 nearest = nearest.max(refusal);
                 another_helps |= matches!(refusal, Some(NoPod::NoneReady | NoPod::Full));
+                if refusal == Some(NoPod::Full) && candidate.rescues(request) {
+                    let better =
+                        |other: usize| candidate.rank_rescue(&candidates[other], request).is_lt();
+                    if rescue.is_none_or(better) {
+                        rescue = Some(index);
+                    }
+                }
             }
             Ok(()) => {
                 let better = |best: usize| candidate.rank(&candidates[best], request).is_lt();
@@ -256,7 +288,7 @@ pub(crate) fn choose(
             }
         }
     }
-    best.ok_or(Nowhere {
+    best.or(rescue).ok_or(Nowhere {
         reason: nearest.unwrap_or(NoPod::NoneReady),
         another_helps: another_helps || nearest.is_none(),
     })

@@ -151,6 +151,7 @@ fn grant_to(world: &mut World<'_>, seat: usize, home: usize) {
         node_labels: &labels,
         mediasoup: near.mediasoup.as_ref(),
         spoken: None,
+        lost: false,
     };
     let has: HashSet<&PodName> = session.lenders.iter().map(|lender| &lender.pod).collect();
     let fits = |index: &usize| {

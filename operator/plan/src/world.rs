@@ -3,7 +3,7 @@
 use crate::Observed;
 use crate::action::{Action, Step};
 use crate::cluster::Cluster;
-use crate::load::ramp_up_weight;
+use crate::load::{Load, ramp_up_weight};
 use crate::names::{Generation, PodName, SessionName};
 use crate::place::{Candidate, Nowhere, Request};
 use crate::pod::State;
@@ -37,6 +37,8 @@ pub(crate) struct Seat<'a> {
     /// Why it has no pod that serves it.
     pub waiting: Option<Nowhere>,
     pub ended: bool,
+    /// Whether it is in its home pod's account.
+    pub carried: bool,
     /// Whether this plan lends it another pod.
     pub granted: bool,
     /// Whether what is lent to it is in nobody's account any more.
@@ -86,11 +88,12 @@ impl<'a> World<'a> {
                 since: session.home.as_ref().map(|home| home.since),
                 waiting: None,
                 ended,
+                carried: matches!(home, Seating::On(_)) && !ended,
                 granted: false,
                 forgotten: false,
                 returned: Vec::new(),
             };
-            if let (Seating::On(index), false) = (home, ended) {
+            if let (Seating::On(index), true) = (home, seat.carried) {
                 let load = session.home_load(cluster.pod_capacity());
                 pods[index].carry(load, load * seat.ramp_up_weight(cluster, now));
             }
@@ -136,6 +139,7 @@ impl<'a> World<'a> {
         let load = self.home_of(self.seats[seat].session).load;
         self.pods[pod].carry(load, load);
         let seat = &mut self.seats[seat];
+        seat.carried = true;
         seat.home = Seating::On(pod);
         seat.since = Some(self.now);
         seat.generation = generation;
@@ -145,17 +149,35 @@ impl<'a> World<'a> {
     /// Takes a session from its pods' accounts.
     pub fn unseat(&mut self, index: usize) {
         self.forget_lenders(index);
+        let carried = std::mem::take(&mut self.seats[index].carried);
+        let seat = &self.seats[index];
+        let (Seating::On(pod), true) = (seat.home, carried) else {
+            return;
+        };
+        let (load, ramping) = self.loads(seat);
+        self.pods[pod].release(load, ramping);
+    }
+
+    /// Puts a session that finds no other home back into its old one's account: the pod is not deleted
+    /// as long as a session calls it its home.
+    pub fn seat_again(&mut self, index: usize) {
         let seat = &self.seats[index];
         let Seating::On(pod) = seat.home else {
             return;
         };
+        let (load, ramping) = self.loads(seat);
+        self.pods[pod].carry(load, ramping);
+        self.seats[index].carried = true;
+    }
+
+    /// What a session is expected to cost its home, and how much of it does not show there yet.
+    fn loads(&self, seat: &Seat<'_>) -> (Load, Load) {
         let load = self.home_of(seat.session).load;
-        let ramping = load * seat.ramp_up_weight(self.cluster, self.now);
-        self.pods[pod].release(load, ramping);
+        (load, load * seat.ramp_up_weight(self.cluster, self.now))
     }
 
     /// Takes what is lent to a session from the lenders' accounts: it is worth nothing without its home.
-    pub fn forget_lenders(&mut self, index: usize) {
+    fn forget_lenders(&mut self, index: usize) {
         let seat = &mut self.seats[index];
         if std::mem::replace(&mut seat.forgotten, true) {
             return;

@@ -93,6 +93,77 @@ fn without_another_pod_it_waits_and_takes_up_again() {
     );
 }
 
+/// Protects who is in a call from waiting for pods that nobody makes: busy workers are better than none, up
+/// to the whole of their cores. Who never had a home waits for one below the watermark.
+#[test]
+fn who_lost_a_home_takes_what_is_above_the_watermark() {
+    let full = |loads: [f64; 2]| {
+        let mut lost = pair();
+        lost.cluster.pool = Pool {
+            min: 1,
+            max: 3,
+            spare: 0,
+        };
+        lost.pods[0].phase = PodPhase::Failed;
+        lost.pods[1] = pod(1, loads[0]);
+        lost.pods.push(pod(2, loads[1]));
+        // They are somebody's.
+        for pod in &mut lost.pods[1..] {
+            pod.anonymous = 1;
+        }
+        lost.sessions.push(session("first", 4));
+        planned(lost)
+    };
+    let hold = "hold first: PodsFull".to_owned();
+    for (loads, expected) in [
+        ([1.3, 1.2], "move a from c-0 to c-2 as 2: HomeFailed"),
+        ([1.2, 1.3], "move a from c-0 to c-1 as 2: HomeFailed"),
+        ([1.2, 0.5], "move a from c-0 to c-2 as 2: HomeFailed"),
+        ([1.99, 1.99], "hold a: PodsFull"),
+    ] {
+        let notes = full(loads);
+        assert!(notes.contains(&expected.to_owned()), "{loads:?}: {notes:?}");
+        let waits = loads[1] > 1.0;
+        assert_eq!(notes.contains(&hold), waits, "{loads:?}: {notes:?}");
+    }
+}
+
+/// Protects a session that is larger than a pod, which none but an empty one takes: the pod that lost it is
+/// empty, and so are those that lent to it.
+#[test]
+fn a_large_session_that_was_lost_finds_its_own_pods_empty() {
+    let large = |pods: usize| {
+        let mut home = pod(0, 0.0);
+        let mut session = on("a", &mut home);
+        session.expected_participants = Some(100);
+        session.max_pods = 2;
+        session.lenders.push(Lender {
+            pod: "c-1".into(),
+            since: s(3000),
+        });
+        home.sessions.clear();
+        let mut pods: Vec<_> = [home, pod(1, 0.2), pod(2, 0.0)]
+            .into_iter()
+            .take(pods)
+            .collect();
+        // Somebody else's.
+        pods.iter_mut().skip(2).for_each(|pod| pod.anonymous = 1);
+        let mut lost = observed(pods, vec![session]);
+        lost.cluster.pool = Pool {
+            min: 1,
+            max: 3,
+            spare: 0,
+        };
+        planned(lost)
+    };
+    for pods in [1, 2, 3] {
+        let to = if pods == 1 { 0 } else { 1 };
+        let expected = format!("move a from c-0 to c-{to} as 2: SessionMissing");
+        let notes = large(pods);
+        assert!(notes.contains(&expected), "{pods}: {notes:?}");
+    }
+}
+
 #[test]
 fn when_most_pods_are_silent_it_is_the_operator() {
     let mut cut = pair();
