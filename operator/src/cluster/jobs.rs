@@ -175,6 +175,8 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
     let mut jobs = Vec::new();
     create_pods(look, book, &mut jobs);
     let occupied_pods = book.occupied();
+    // What they say of their drain is behind: they would refuse a session.
+    let mut reopening: HashSet<&PodName> = HashSet::new();
     for planned in &observed.pods {
         if let (Some(pod), Some(note)) = (there.get(&planned.name), book.pods.get(&planned.name)) {
             let others = planned.anonymous > 0 || planned.borrowers > 0;
@@ -182,7 +184,11 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
             jobs.extend(mark(look, pod, note, occupied || others));
             jobs.extend(tell_address(look, pod));
             jobs.extend(expose(look, pod));
-            jobs.extend(drain(look, pod, planned));
+            let drain = drain(look, pod, planned);
+            if drain.is_some() && planned.drain.is_none() {
+                reopening.insert(&planned.name);
+            }
+            jobs.extend(drain);
             jobs.extend(delete(pod, note));
         }
     }
@@ -221,6 +227,11 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
         let uid = session.metadata.uid.as_ref();
         if let Some(seat) = seat.filter(|seat| uid == Some(&seat.uid)) {
             let home = seat.home.as_ref().and_then(|home| there.get(&home.pod));
+            let reopens = || {
+                seat.home
+                    .as_ref()
+                    .is_some_and(|home| reopening.contains(&home.pod))
+            };
             let lends = !seat.lenders.is_empty() || borrowing.contains(name.as_str());
             let limit = limits.get(name.as_str());
             let limited = limit.is_some_and(|told| *told != Some(session.spec.max_participants));
@@ -229,7 +240,7 @@ pub fn due(look: &Look<'_>, observed: &Observed, book: &mut Book, actions: &[Act
             }
             jobs.extend(match (seat.untold, home) {
                 // It said no a moment ago.
-                (true, Some(_)) if seat.refused_until.is_some() => None,
+                (true, Some(_)) if seat.refused_until.is_some() || reopens() => None,
                 (true, Some(pod)) => tell(look, session, seat, pod),
                 (true, None) | (false, _) => settle(look, session, seat, home.copied()),
             });
