@@ -117,7 +117,7 @@ impl Session {
     }
 }
 
-/// Applications' connections, those of sessions included.
+/// Connections, those of sessions and of borrowers included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Connections {
@@ -125,6 +125,8 @@ pub struct Connections {
     pub attached: u32,
     /// That may be resumed.
     pub detached: u32,
+    /// Those of them that borrow workers.
+    pub lent: u32,
 }
 
 impl Report {
@@ -141,17 +143,24 @@ impl Report {
     /// Sessions and connections that it has.
     pub fn used(&self) -> u32 {
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
-        let Connections { attached, detached } = self.connections;
+        let Connections {
+            attached, detached, ..
+        } = self.connections;
         sessions.saturating_add(attached).saturating_add(detached)
     }
 
     /// Applications' connections without a session.
     pub fn anonymous(&self) -> u32 {
-        let Connections { attached, detached } = self.connections;
+        let Connections {
+            attached,
+            detached,
+            lent,
+        } = self.connections;
         let of_sessions = self.sessions.iter().map(|session| session.connections);
         let of_sessions = of_sessions.fold(0, u32::saturating_add);
         attached
             .saturating_add(detached)
+            .saturating_sub(lent)
             .saturating_sub(of_sessions)
     }
 }
@@ -186,14 +195,14 @@ mod tests {
             "sessions": [{"name": "s", "generation": 3, "connections": 2, "createdAt": 9,
                 "maxPods": 2, "wantsMore": true, "carries": {"routers": 1, "consumers": 7},
                 "pods": [{"name": "n2", "unusedSince": 5}]}],
-            "connections": {"attached": 3, "detached": 1},
+            "connections": {"attached": 4, "detached": 1, "lent": 1},
         }});
         let Event::Status { status } = serde_json::from_value(text).unwrap() else {
             panic!("no status");
         };
         assert!(status.serves("3.27.1") && status.serves("0.28.1") && !status.serves("3.27.2"));
         assert!(status.is_ready() && status.draining);
-        assert_eq!(status.used(), 5);
+        assert_eq!(status.used(), 6);
         assert_eq!(status.anonymous(), 2);
         let session = &status.sessions[0];
         assert_eq!((session.created_at, session.max_pods), (9, Some(2)));

@@ -60,6 +60,8 @@ struct Versions {
 struct Connections {
     attached: usize,
     detached: usize,
+    /// Those of them that borrow workers, and are of no application of this pod.
+    lent: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -214,6 +216,7 @@ pub fn status(pod: &Pod) -> Status {
     let mut virtual_workers = Vec::new();
     let mut connections = Connections::default();
     pod.each_connection(|id, connection| {
+        connections.lent += usize::from(matches!(connection.place, Place::Lent(_)));
         match connection.connected {
             true => connections.attached += 1,
             false => connections.detached += 1,

@@ -98,8 +98,10 @@ test('with TLS and a token of role pod, a pod outside Kubernetes borrows', async
   await until('media flows', async () => (await call.flow.report()).received > 100);
   const { lost, doubled } = await call.flow.report();
   assert.deepEqual({ lost, doubled }, { lost: [], doubled: 0 });
-  const { workers } = await lender.status();
+  const { workers, connections, borrowers } = await lender.status();
   assert.equal(workers[0].carries.transports, 2, 'one end of the call, and of the pipe');
+  assert.deepEqual([connections, borrowers], [{ attached: 1, detached: 0, lent: 1 }, 1]);
+  assert.equal((await home.status()).connections.lent, 0, "an application's own is not lent");
   for (const { logs } of [home, lender]) assert.ok(!logs.includes(shown), 'the token is a secret');
 });
 

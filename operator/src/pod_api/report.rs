@@ -88,12 +88,14 @@ impl Session {
     }
 }
 
-/// Applications' connections, those of sessions included.
+/// Connections, those of sessions and of borrowers included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Connections {
     pub attached: u32,
     pub detached: u32,
+    /// Those that borrow workers.
+    pub lent: u32,
 }
 
 /// How far a drain is that the operator asked for.
@@ -131,7 +133,8 @@ impl Report {
         let all = self
             .connections
             .attached
-            .saturating_add(self.connections.detached);
+            .saturating_add(self.connections.detached)
+            .saturating_sub(self.connections.lent);
         let of_sessions: u32 = self
             .sessions
             .iter()
@@ -190,7 +193,7 @@ mod tests {
                 "workers": [{"index": 0, "state": "member", "cpu": 0.25}],
                 "sessions": [{"name": "s", "generation": 3, "state": "active", "connections": 2,
                     "maxParticipants": 9, "participants": 4, "emptySince": null, "carries": {"routers": 1}}],
-                "connections": {"attached": 3, "detached": 1},
+                "connections": {"attached": 4, "detached": 1, "lent": 1},
             },
         });
         let Event::Status { status } = serde_json::from_value(text).unwrap() else {
@@ -224,6 +227,7 @@ mod tests {
             connections: Connections {
                 attached: connections,
                 detached: 0,
+                lent: 0,
             },
             ..Report::default()
         };
