@@ -20,7 +20,7 @@ const AN_HOUR: u64 = 60 * 60;
 /// Arguments of `mafalda cluster`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where the gateway listens. Addresses other than loopback need --token-key.
+    /// Where the gateway listens; `[::]` is all of IPv4 and IPv6. Addresses other than loopback need --token-key.
     #[arg(long, default_value = "127.0.0.1:4500")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -217,8 +217,7 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 async fn serve(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let config = arguments.config()?;
-    let listener = tokio::net::TcpListener::bind(config.listen)
-        .await
+    let listener = mafalda_media_pod::listen(config.listen)
         .map_err(|error| format!("--listen {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     if config.verifier.is_none() {
