@@ -343,13 +343,6 @@ impl Book {
         }
     }
 
-    /// Lets every session's Secret be written again: the authority in it is another.
-    pub fn renew_access(&mut self) {
-        for seat in self.seats.values_mut() {
-            seat.decided += u32::from(seat.phase == SessionPhase::Active);
-        }
-    }
-
     /// The pods that are the home of a session that counts, or lend to it.
     pub fn occupied<'a>(&'a self) -> HashSet<&'a PodName> {
         let counts = |seat: &&Seat| seat.phase != SessionPhase::Ended;

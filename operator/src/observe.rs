@@ -36,6 +36,8 @@ pub struct Look<'a> {
     pub heard: &'a HashMap<String, Heard>,
     /// Which keys and certificate its Secrets have.
     pub secrets: &'a str,
+    /// What applications' Secrets are made from, once that is known: [`crate::secrets::Kept::access_digest`].
+    pub access_from: Option<&'a str>,
     /// Its pods whose hosts say that nobody listens there, by their uid.
     pub refusing: &'a HashSet<String>,
     /// Node ports of Services that are not its pods', as far as they are known.

@@ -265,9 +265,7 @@ impl Actor {
             Ok(access)
         });
         let access = access.map_err(|error| error.to_string())?;
-        if self.kept.is_some() {
-            self.book.renew_access();
-        } else {
+        if self.kept.is_none() {
             // From now on pods can be heard.
             self.book.since = self.shared.clock.now();
         }
@@ -275,6 +273,7 @@ impl Actor {
             client: self.shared.client.clone(),
             pods: Pods::new(Arc::new(access)),
             authorities: kept.authorities.as_str().into(),
+            access_from: kept.access_digest().into(),
             default_image: self.shared.default_image.clone(),
             metrics: self.shared.metrics.clone(),
             clock: self.shared.clock,
@@ -319,6 +318,8 @@ impl Actor {
         let alive = self.hearing.alive_alone();
         let default_image = self.shared.default_image.clone();
         let secrets = self.kept.as_ref().map(Kept::digest).unwrap_or_default();
+        let performer = self.performer.as_ref();
+        let access_from = performer.map(|performer| performer.access_from.clone());
         let look = Look {
             cluster,
             default_image: &default_image,
@@ -328,6 +329,7 @@ impl Actor {
             services: &services,
             heard: &heard,
             secrets: &secrets,
+            access_from: access_from.as_deref(),
             refusing: &refusing,
             node_ports: &node_ports,
             refused: &refused,

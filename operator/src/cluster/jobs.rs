@@ -451,7 +451,8 @@ fn settle(
     let written = same && (status.and_then(|status| status.phase) == Some(Phase::Active)) == active;
     let access = (seat.decided > seat.settled && !seat.untold)
         || (seat.decided > 0 && !written && age >= ECHO)
-        || (active && access::is_due(seat.token_since, look.now));
+        || (active && access::is_due(seat.token_since, look.now))
+        || (active && written && age >= ECHO && is_of_others(look, session));
     let counted = status.and_then(|status| status.participants);
     // Those of an earlier generation are gone.
     let participants = || participants(look, session, seat, home).or(counted.filter(|_| same));
@@ -468,6 +469,14 @@ fn settle(
             access,
         }))
     })
+}
+
+/// Whether its application's Secret was made from other keys or authorities than are in use, be it by a
+/// replica before this one.
+fn is_of_others(look: &Look<'_>, session: &Session) -> bool {
+    let status = session.status.as_ref();
+    let made_from = status.and_then(|status| status.access_from.as_deref());
+    look.access_from.is_some_and(|now| made_from != Some(now))
 }
 
 /// Whether the status is about an earlier spec, and that was not written a moment ago.

@@ -57,6 +57,8 @@ pub struct Performer {
     pub pods: Pods,
     /// Certificates that clients of the pods trust, in PEM.
     pub authorities: Arc<str>,
+    /// What applications' Secrets are made from: [`crate::secrets::Kept::access_digest`].
+    pub access_from: Arc<str>,
     pub default_image: Arc<str>,
     pub metrics: Metrics,
     pub clock: Clock,
@@ -186,7 +188,19 @@ impl Performer {
             apply(&secrets, &secret_name, secret).await?;
         }
         let now = self.clock.now();
-        let made = status::status(session, seat, settle.pod, settle.participants, now);
+        let written = session.status.as_ref();
+        let access_from = match settle.access {
+            true => Some(&*self.access_from),
+            false => written.and_then(|status| status.access_from.as_deref()),
+        };
+        let made = status::status(
+            session,
+            seat,
+            settle.pod,
+            settle.participants,
+            access_from,
+            now,
+        );
         if session.status.as_ref() == Some(&made) {
             return Ok(());
         }

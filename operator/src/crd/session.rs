@@ -261,6 +261,11 @@ pub struct SessionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_name: Option<String>,
 
+    /// What that Secret was made from, as a digest of the cluster's token key and authorities: when
+    /// they are others, the Secret is written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_from: Option<String>,
+
     /// Why the session is in its phase, in one CamelCase word; the conditions say more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reason: Option<String>,

@@ -64,6 +64,12 @@ impl Kept {
         digest(&[&self.token_keys, &self.certificate])
     }
 
+    /// What applications' Secrets are made from, as a word: another one when that has changed. Forty bits
+    /// of a digest tell nothing of the key.
+    pub fn access_digest(&self) -> String {
+        digest(&[&self.token_key, &self.authorities])
+    }
+
     /// Whether who has the other's token and authorities is as well off.
     pub fn lets_in_as(&self, other: &Self) -> bool {
         self.token_key == other.token_key && self.authorities == other.authorities

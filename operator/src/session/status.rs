@@ -22,6 +22,7 @@ pub fn status(
     seat: &Seat,
     pod: Option<IpAddr>,
     participants: Option<u64>,
+    access_from: Option<&str>,
     now: Duration,
 ) -> SessionStatus {
     let name = session.name_any();
@@ -64,6 +65,7 @@ pub fn status(
         mediasoup_version: seat.mediasoup.clone(),
         endpoint: pod.filter(|_| active).map(|pod| endpoint(pod, &name)),
         token_secret_name: active.then(|| access_secret(&name)),
+        access_from: access_from.filter(|_| active).map(str::to_owned),
         last_reason: (!reason.is_empty()).then(|| reason.to_owned()),
         conditions: vec![of("Ready", active), of("Placed", home.is_some())],
         observed_generation: generation,
@@ -126,7 +128,7 @@ mod tests {
         ] {
             let seat = seat(phase, generation, home);
             let pod = Some([10, 0, 0, 7].into());
-            let status = status(&session(), &seat, pod, Some(5), now);
+            let status = status(&session(), &seat, pod, Some(5), Some("1a2b"), now);
             assert_eq!(status.phase, Some(told));
             assert_eq!(status.last_reason.as_deref(), Some("Because"));
             assert_eq!(status.observed_generation, Some(4));
@@ -135,6 +137,7 @@ mod tests {
             // What it began with is to be known when it is placed anew.
             assert_eq!(status.mediasoup_version.as_deref(), Some("3.27.1"));
             assert_eq!(status.token_secret_name.is_some(), active);
+            assert_eq!(status.access_from.is_some(), active);
             let endpoint = active.then_some("wss://10.0.0.7:4400/v1/sessions/stage");
             assert_eq!(status.endpoint.as_deref(), endpoint);
             let pods = match told {
@@ -158,11 +161,11 @@ mod tests {
         );
         let mut session = session();
         let mut seat = seat(SessionPhase::Active, 1, Some("talk-0"));
-        let one = status(&session, &seat, None, None, first);
+        let one = status(&session, &seat, None, None, None, first);
         session.status = Some(one.clone());
-        assert_eq!(status(&session, &seat, None, None, later), one);
+        assert_eq!(status(&session, &seat, None, None, None, later), one);
         seat.generation = Generation(2);
-        let moved = status(&session, &seat, None, None, later);
+        let moved = status(&session, &seat, None, None, None, later);
         assert_eq!(
             moved.conditions[0].last_transition_time,
             one.conditions[0].last_transition_time

@@ -33,6 +33,7 @@ pub struct Scene {
     /// When pods that have said nothing gave a sign of life.
     pub alive: HashMap<String, Duration>,
     pub secrets: &'static str,
+    pub access_from: Option<&'static str>,
     pub book: Book,
     pub now: Duration,
 }
@@ -66,6 +67,7 @@ impl Scene {
             services: HashMap::new(),
             alive: HashMap::new(),
             secrets: "",
+            access_from: None,
             book: Book::new(ago(1)),
             now: NOW,
         };
@@ -174,6 +176,7 @@ impl Scene {
             services: &self.services,
             heard: &self.heard,
             secrets: self.secrets,
+            access_from: self.access_from,
             refusing: &self.refusing,
             node_ports: &self.node_ports,
             refused: &self.refused,

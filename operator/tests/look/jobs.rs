@@ -312,6 +312,38 @@ fn a_session_that_was_refused_is_placed_anew() {
     );
 }
 
+/// Protects applications from keys that changed while nobody looked: the Secret of each is made from those
+/// that are in use, be it that the replica that was to write it has ended.
+#[test]
+fn a_secret_of_other_keys_is_written_again() {
+    for (made_from, now, is_due) in [
+        (json!("old"), Some("new"), true),
+        (json!("new"), Some("new"), false),
+        (json!(null), Some("new"), true),
+        (json!("old"), None, false),
+    ] {
+        let mut scene = warm();
+        let placed = json!({"type": "Placed", "status": "True", "reason": "Placed", "message": "",
+            "lastTransitionTime": time(ago(60))});
+        let status = json!({"phase": "Active", "generation": 1, "homePod": "talk-0",
+            "accessFrom": made_from, "conditions": [placed]});
+        scene.session("stage", "u", status);
+        let runs = json!({"sessions": [{"name": "stage", "generation": 1}]});
+        scene.says("talk-0", 0, runs);
+        scene.turn();
+        scene.now += Duration::from_secs(6);
+        scene.heard.get_mut("talk-0").unwrap().last_seen = scene.now;
+        scene.access_from = now;
+        let (_, jobs) = scene.turn();
+        let access = jobs.iter().find_map(|job| match job {
+            Job::Settle(settle) => Some(settle.access),
+            _ => None,
+        });
+        let expected = is_due.then_some(true);
+        assert_eq!(access, expected, "made from {made_from}, now {now:?}");
+    }
+}
+
 #[test]
 fn a_token_is_written_again_in_time() {
     let mut scene = warm();
@@ -343,7 +375,6 @@ fn a_pod_is_told_of_a_placement_once() {
     scene.session("stage", "u", json!({}));
     let decision = tell(&mut scene);
     scene.book.told(&"stage".into(), decision, NOW);
-    scene.book.renew_access();
     let (_, jobs) = scene.turn();
     assert_eq!(
         words(&jobs).last().map(String::as_str),

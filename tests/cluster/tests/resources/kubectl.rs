@@ -76,6 +76,7 @@ fn a_glance_tells_whether_it_is_well() {
             mediasoup_version: Some("3.27.1".to_owned()),
             endpoint: Some("wss://10.0.0.7:4400/v1/sessions/glance".to_owned()),
             token_secret_name: Some("glance-access".to_owned()),
+            access_from: Some("1a2b3c4d5e".to_owned()),
             last_reason: Some("HomeSilent".to_owned()),
             conditions: ready("Active"),
             observed_generation: Some(1),

@@ -77,7 +77,14 @@ impl Bare {
             .patch(&secret_name, &apply, &Patch::Apply(secret))
             .await
             .unwrap();
-        let status = status::status(&made, &self.seat(), Some(pod), Some(0), self.now);
+        let status = status::status(
+            &made,
+            &self.seat(),
+            Some(pod),
+            Some(0),
+            Some("0123456789"),
+            self.now,
+        );
         let patch =
             json!({"apiVersion": "mafalda.dev/v1alpha1", "kind": "Session", "status": status});
         self.sessions
