@@ -26,7 +26,8 @@ fn checked_in_definitions_are_fresh() {
     let checked_in = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../crds");
     assert!(
         files(made.path()) == files(&checked_in),
-        "crds/ is stale: run `cargo run --release -p mafalda-operator -- crds --out crds`"
+        "crds/ is stale: run `cargo run --release -p mafalda-operator -- crds --out crds`, and for the \
+         chart `cp crds/*.yaml helm/mafalda/crds/`"
     );
 }
 
