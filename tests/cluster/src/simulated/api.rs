@@ -70,7 +70,7 @@ impl Pods {
                 "drain": {"phase": pod.drain, "deadline": null},
                 "workers": [{"state": "idle", "cpu": 0.01}, {"state": "idle", "cpu": 0.02}],
                 "sessions": sessions,
-                "connections": {"attached": 0, "detached": 0},
+                "connections": {"attached": 0, "detached": 0, "lent": 0},
             })
         })
     }

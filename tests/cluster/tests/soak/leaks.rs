@@ -114,7 +114,7 @@ async fn one(pod: &Pod, access: &Access, look: &mut Look) -> Result<(), String> 
             left.push(format!("virtual workers in its {what}: {found}"));
         }
     }
-    if status["connections"] != json!({"attached": 0, "detached": 0}) {
+    if status["connections"] != json!({"attached": 0, "detached": 0, "lent": 0}) {
         left.push(format!("connections: {}", status["connections"]));
     }
     match left.is_empty() {
